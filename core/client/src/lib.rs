@@ -1,0 +1,3 @@
+//! The Rust client for RocketMQ: producers, consumers and admin.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! RocketMQ's store: commit log, consume queues, index and config files as Apache writes them; knows no sockets.
