@@ -1,0 +1,203 @@
+//! Members and settings of groups: heartbeats, connections, subscription group settings.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{DataVersion, MessageQueue};
+
+/// `null` and absence both mean the type's default; Go sends `null` for empty sets.
+fn null_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Body of HEART_BEAT (`HeartbeatData`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct HeartbeatData {
+    #[serde(rename = "clientID")]
+    pub client_id: String,
+    #[serde(deserialize_with = "null_default")]
+    pub consumer_data_set: Vec<ConsumerData>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub heartbeat_fingerprint: i32,
+    #[serde(deserialize_with = "null_default")]
+    pub producer_data_set: Vec<ProducerData>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub without_sub: bool,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// A producer group in a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct ProducerData {
+    pub group_name: String,
+}
+
+/// A consumer group in a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct ConsumerData {
+    pub consume_from_where: String,
+    pub consume_type: String,
+    pub group_name: String,
+    pub message_model: String,
+    #[serde(deserialize_with = "null_default")]
+    pub subscription_data_set: Vec<SubscriptionData>,
+    pub unit_mode: bool,
+}
+
+/// What a group wants of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct SubscriptionData {
+    pub class_filter_mode: bool,
+    #[serde(deserialize_with = "null_default")]
+    pub code_set: Vec<i32>,
+    #[serde(deserialize_with = "null_default")]
+    pub expression_type: String,
+    #[serde(deserialize_with = "null_default")]
+    pub sub_string: String,
+    pub sub_version: i64,
+    #[serde(deserialize_with = "null_default")]
+    pub tags_set: Vec<String>,
+    pub topic: String,
+}
+
+/// Answer to GET_CONSUMER_LIST_BY_GROUP.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct ConsumerIdList {
+    #[serde(deserialize_with = "null_default")]
+    pub consumer_id_list: Vec<String>,
+}
+
+/// Body of LOCK_BATCH_MQ and UNLOCK_BATCH_MQ.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct LockBatchBody {
+    pub client_id: String,
+    pub consumer_group: String,
+    #[serde(deserialize_with = "null_default")]
+    pub mq_set: Vec<MessageQueue>,
+    pub only_this_broker: bool,
+}
+
+/// Answer to LOCK_BATCH_MQ.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct LockOkBody {
+    #[serde(rename = "lockOKMQSet", deserialize_with = "null_default")]
+    pub lock_ok_mq_set: Vec<MessageQueue>,
+}
+
+/// Settings of a consumer group (`SubscriptionGroupConfig`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct GroupConfig {
+    pub attributes: BTreeMap<String, String>,
+    pub broker_id: i64,
+    pub consume_broadcast_enable: bool,
+    pub consume_enable: bool,
+    pub consume_from_min_enable: bool,
+    pub consume_message_orderly: bool,
+    pub consume_timeout_minute: i32,
+    pub group_name: String,
+    pub group_retry_policy: serde_json::Value,
+    pub group_sys_flag: i32,
+    pub notify_consumer_ids_changed_enable: bool,
+    pub retry_max_times: i32,
+    pub retry_queue_nums: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_data_set: Option<serde_json::Value>,
+    pub which_broker_when_consume_slowly: i64,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        GroupConfig {
+            attributes: BTreeMap::new(),
+            broker_id: 0,
+            consume_broadcast_enable: true,
+            consume_enable: true,
+            consume_from_min_enable: true,
+            consume_message_orderly: false,
+            consume_timeout_minute: 15,
+            group_name: String::new(),
+            group_retry_policy: serde_json::json!({ "type": "CUSTOMIZED" }),
+            group_sys_flag: 0,
+            notify_consumer_ids_changed_enable: true,
+            retry_max_times: 16,
+            retry_queue_nums: 1,
+            subscription_data_set: None,
+            which_broker_when_consume_slowly: 1,
+        }
+    }
+}
+
+/// All groups of a broker (`SubscriptionGroupWrapper`).
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct GroupTable {
+    pub data_version: DataVersion,
+    pub forbidden_table: BTreeMap<String, BTreeMap<String, i32>>,
+    pub subscription_group_table: BTreeMap<String, GroupConfig>,
+}
+
+/// One connected client in an admin answer (`Connection`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct ConnectionInfo {
+    pub client_addr: String,
+    pub client_id: String,
+    pub language: String,
+    pub version: i32,
+}
+
+/// Answer to GET_CONSUMER_CONNECTION_LIST (`ConsumerConnection`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct ConsumerConnections {
+    pub connection_set: Vec<ConnectionInfo>,
+    pub consume_from_where: String,
+    pub consume_type: String,
+    pub message_model: String,
+    pub subscription_table: BTreeMap<String, SubscriptionData>,
+}
+
+/// Answer to GET_PRODUCER_CONNECTION_LIST (`ProducerConnection`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct ProducerConnections {
+    pub connection_set: Vec<ConnectionInfo>,
+}
+
+/// Answer to QUERY_TOPIC_CONSUME_BY_WHO (`GroupList`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct GroupList {
+    pub group_list: Vec<String>,
+}

@@ -1,0 +1,273 @@
+//! fastjson's peculiarities: unquoted and object keys are made strict before a strict parser reads them.
+//!
+//! Apache writes maps with number keys as `{0:"a"}` and maps whose keys are objects as `{{"topic":"T"}:1}`.
+//! [`normalize`] turns such keys into strings; [`to_object_key_map`] writes the second form.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Deepest nesting that is looked at; a deeper text is left for the strict parser to refuse.
+const MAX_DEPTH: usize = 64;
+
+/// Parses a body that Apache wrote.
+///
+/// # Errors
+/// The text is not JSON even with fastjson's leniency, or has another shape.
+pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(&normalize(text))
+}
+
+/// A map whose keys are JSON objects, as fastjson writes it: `{{"topic":"T"}:value,…}`.
+///
+/// # Errors
+/// A key or value cannot be written as JSON.
+pub fn to_object_key_map<K: Serialize, V: Serialize>(
+    entries: impl IntoIterator<Item = (K, V)>,
+) -> Result<String, serde_json::Error> {
+    let mut text = String::from("{");
+    for (key, value) in entries {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::to_string(&key)?);
+        text.push(':');
+        text.push_str(&serde_json::to_string(&value)?);
+    }
+    text.push('}');
+    Ok(text)
+}
+
+/// Rewrites unquoted, single-quoted and object keys as strings and drops superfluous commas; what is strict already stays as it is.
+#[must_use]
+pub fn normalize(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut scan = Scan { text, at: 0, out: Vec::new(), copied: 0 };
+    scan.value(0);
+    if scan.out.is_empty() && scan.copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    scan.out.extend_from_slice(text.get(scan.copied..).unwrap_or_default());
+    Cow::Owned(scan.out)
+}
+
+struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+    out: Vec<u8>,
+    /// Everything before this stands in `out` already.
+    copied: usize,
+}
+
+impl Scan<'_> {
+    fn peek(&mut self) -> Option<u8> {
+        while let Some(byte) = self.text.get(self.at) {
+            if !byte.is_ascii_whitespace() {
+                return Some(*byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    fn replace(&mut self, start: usize, end: usize, with: &[u8]) {
+        self.out.extend_from_slice(self.text.get(self.copied..start).unwrap_or_default());
+        self.out.extend_from_slice(with);
+        self.copied = end;
+    }
+
+    /// Passes over one value; `false` if the text is not understood, which ends the rewriting.
+    fn value(&mut self, depth: usize) -> bool {
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => self.string(b'"'),
+            Some(b'\'') => self.single_quoted(),
+            Some(_) => self.bare(),
+            None => false,
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> bool {
+        self.at += 1;
+        let mut after_comma = None;
+        loop {
+            match self.peek() {
+                Some(b']') => {
+                    self.drop_comma(after_comma);
+                    self.at += 1;
+                    return true;
+                }
+                Some(b',') => {
+                    self.drop_comma(after_comma);
+                    after_comma = Some(self.at);
+                    self.at += 1;
+                }
+                Some(_) => {
+                    after_comma = None;
+                    if !self.value(depth + 1) {
+                        return false;
+                    }
+                }
+                None => return false,
+            }
+        }
+    }
+
+    fn drop_comma(&mut self, at: Option<usize>) {
+        if let Some(at) = at.filter(|at| *at >= self.copied) {
+            self.replace(at, at + 1, b"");
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> bool {
+        self.at += 1;
+        let mut after_comma = None;
+        loop {
+            match self.peek() {
+                Some(b'}') => {
+                    self.drop_comma(after_comma);
+                    self.at += 1;
+                    return true;
+                }
+                Some(b',') => {
+                    self.drop_comma(after_comma);
+                    after_comma = Some(self.at);
+                    self.at += 1;
+                    continue;
+                }
+                Some(_) => after_comma = None,
+                None => return false,
+            }
+            if !self.key(depth) || self.peek() != Some(b':') {
+                return false;
+            }
+            self.at += 1;
+            if !self.value(depth + 1) {
+                return false;
+            }
+        }
+    }
+
+    fn key(&mut self, depth: usize) -> bool {
+        let start = self.at;
+        match self.text.get(start) {
+            Some(b'"') => self.string(b'"'),
+            Some(b'\'') => self.single_quoted(),
+            Some(b'{' | b'[') => {
+                let mut inner = Scan { text: self.text, at: start, out: Vec::new(), copied: start };
+                if !inner.value(depth + 1) {
+                    return false;
+                }
+                let end = inner.at;
+                inner.out.extend_from_slice(self.text.get(inner.copied..end).unwrap_or_default());
+                self.at = end;
+                self.quote(start, end, &inner.out)
+            }
+            Some(_) => {
+                while self.text.get(self.at).is_some_and(|b| {
+                    !matches!(b, b':' | b',' | b'}' | b'{' | b'"') && !b.is_ascii_whitespace()
+                }) {
+                    self.at += 1;
+                }
+                let key = self.text.get(start..self.at).unwrap_or_default();
+                !key.is_empty() && self.quote(start, self.at, &key.to_vec())
+            }
+            None => false,
+        }
+    }
+
+    /// Puts `inside` as one JSON string in place of `start..end`.
+    fn quote(&mut self, start: usize, end: usize, inside: &[u8]) -> bool {
+        let Ok(inside) = std::str::from_utf8(inside) else { return false };
+        let Ok(quoted) = serde_json::to_string(inside) else { return false };
+        self.replace(start, end, quoted.as_bytes());
+        true
+    }
+
+    fn string(&mut self, quote: u8) -> bool {
+        self.at += 1;
+        while let Some(byte) = self.text.get(self.at) {
+            self.at += 1;
+            match byte {
+                b'\\' => self.at += 1,
+                byte if *byte == quote => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    fn single_quoted(&mut self) -> bool {
+        let start = self.at;
+        if !self.string(b'\'') {
+            return false;
+        }
+        let inside = self.text.get(start + 1..self.at - 1).unwrap_or_default();
+        // Only the quote itself is escaped differently; other escapes are JSON's own.
+        let mut text = vec![b'"'];
+        let mut bytes = inside.iter().copied().peekable();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'\\' if bytes.peek() == Some(&b'\'') => {}
+                b'"' => text.extend_from_slice(b"\\\""),
+                b'\\' => {
+                    text.push(byte);
+                    text.extend(bytes.next());
+                }
+                _ => text.push(byte),
+            }
+        }
+        text.push(b'"');
+        self.replace(start, self.at, &text);
+        true
+    }
+
+    fn bare(&mut self) -> bool {
+        let start = self.at;
+        while self.text.get(self.at).is_some_and(|b| !matches!(b, b',' | b'}' | b']' | b':' | b'{' | b'[')) {
+            self.at += 1;
+        }
+        self.at > start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, want: &str) {
+        let got = normalize(text.as_bytes());
+        assert_eq!(std::str::from_utf8(&got).unwrap(), want);
+        let _: serde_json::Value = serde_json::from_slice(&got).unwrap();
+    }
+
+    #[test]
+    fn strict_text_is_left_alone() {
+        let text = r#"{"a":[1,{"b":"c\"}"}],"d":null}"#;
+        assert!(matches!(normalize(text.as_bytes()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn keys_become_strings() {
+        check(r#"{0:"a",1:{-2:3}}"#, r#"{"0":"a","1":{"-2":3}}"#);
+        check(r#"{"t":{{"q":0,"m":{1:2}}:7}}"#, r#"{"t":{"{\"q\":0,\"m\":{\"1\":2}}":7}}"#);
+        check("{ a : 'it\\'s \"x\"', }", r#"{ "a" : "it's \"x\"" }"#);
+        check("[1,,2,]", "[1,2]");
+    }
+
+    #[test]
+    fn garbage_does_not_panic_or_hang() {
+        for text in ["", "{", "{0", "{0:", "{{", "{{}", "[", "[,", "'", "\"\\", "{\u{0}:1}", "{:}", "}", ":"]
+        {
+            let _ = normalize(text.as_bytes());
+        }
+        let deep = "[".repeat(100_000);
+        let _ = normalize(deep.as_bytes());
+        let deep = "{".repeat(100_000);
+        let _ = normalize(deep.as_bytes());
+    }
+}

@@ -1,0 +1,93 @@
+//! The string-to-string fields of a frame's header (`extFields`), kept in one text.
+
+use std::fmt;
+
+/// Header fields in the order they were read or written.
+///
+/// Two allocations whatever their number: all names and values stand in one string.
+#[derive(Clone, Default)]
+pub struct ExtFields {
+    text: String,
+    fields: Vec<Span>,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    middle: u32,
+    end: u32,
+}
+
+impl ExtFields {
+    /// Room for `fields` fields of `bytes` bytes in all.
+    pub(super) fn with_capacity(fields: usize, bytes: usize) -> ExtFields {
+        ExtFields { text: String::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+    }
+
+    /// Adds a field. A name may stand twice; the last one counts.
+    pub fn push(&mut self, name: &str, value: &str) {
+        self.push_with(name, |text| text.push_str(value));
+    }
+
+    /// Adds a field whose value is written by `write`.
+    pub(crate) fn push_with(&mut self, name: &str, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        self.text.push_str(name);
+        let middle = self.text.len();
+        write(&mut self.text);
+        // A header is at most 16 MiB, so positions fit.
+        let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.fields.push(Span { start: at(start), middle: at(middle), end: at(self.text.len()) });
+    }
+
+    /// Value of `name`, the last one if there are several.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .rev()
+            .map(|span| self.pair(*span))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// All fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|span| self.pair(*span))
+    }
+
+    /// Number of fields.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is no field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    fn pair(&self, span: Span) -> (&str, &str) {
+        let (start, middle, end) = (span.start as usize, span.middle as usize, span.end as usize);
+        (self.text.get(start..middle).unwrap_or(""), self.text.get(middle..end).unwrap_or(""))
+    }
+}
+
+impl PartialEq for ExtFields {
+    fn eq(&self, other: &Self) -> bool {
+        let sorted = |fields: &Self| {
+            let mut all: Vec<(String, String)> =
+                fields.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+            all.sort();
+            all
+        };
+        self.len() == other.len() && sorted(self) == sorted(other)
+    }
+}
+
+impl fmt::Debug for ExtFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
