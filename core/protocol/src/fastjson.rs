@@ -174,7 +174,7 @@ impl Scan<'_> {
                     self.at += 1;
                 }
                 let key = self.text.get(start..self.at).unwrap_or_default();
-                !key.is_empty() && self.quote(start, self.at, &key.to_vec())
+                !key.is_empty() && self.quote(start, self.at, key)
             }
             None => false,
         }
