@@ -1,0 +1,1 @@
+"""Starts brokers and language runners, runs the scenarios through them and reports the matrix."""

@@ -1,0 +1,161 @@
+"""What a scenario is, and the world it plays in: one broker and the runners of the languages."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .broker import ApacheBroker, OurBroker, create_topic
+from .runner import LANGUAGES, Runner, body_of
+
+Broker = OurBroker | ApacheBroker
+NAMES = itertools.count(1)
+
+
+@dataclass
+class Scenario:
+    """One thing that users rely on, played in one language or in all together."""
+
+    name: str
+    feature: str
+    play: Callable[..., None]
+    together: bool = False
+    """Played once with all languages, not once in each."""
+    brokers: tuple[str, ...] = ("libmq", "apache-5.5.0")
+    skip: dict[str, str] = field(default_factory=dict)
+    """Language → why it cannot be played there."""
+
+
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(feature: str, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Registers a scenario; ``feature`` is its line in the feature table."""
+
+    def register(play: Callable[..., None]) -> Callable[..., None]:
+        SCENARIOS.append(Scenario(play.__name__, feature, play, **options))
+        return play
+
+    return register
+
+
+class World:
+    """One broker and one runner for each language, started when first asked for."""
+
+    def __init__(self, broker: Broker, logs: Path, languages: list[str] | None = None) -> None:
+        self.broker = broker
+        self.languages = languages or LANGUAGES
+        self._logs = logs
+        self._runners: dict[str, Runner] = {}
+
+    @property
+    def namesrv(self) -> str:
+        return self.broker.namesrv
+
+    def runner(self, language: str) -> Runner:
+        found = self._runners.get(language)
+        if found is None or not found.alive:
+            found = self._runners[language] = Runner(language, self._logs / f"{language}.log")
+        return found
+
+    def name(self, what: str) -> str:
+        """A name that no other scenario uses."""
+        return f"{what}-{os.getpid()}-{next(NAMES)}"
+
+    def topic(self, queues: int = 4) -> str:
+        name = self.name("topic")
+        create_topic(self.namesrv, name, queues)
+        return name
+
+    @contextmanager
+    def client(self, language: str, namesrv: str | None = None, **settings: str) -> Iterator[tuple[Runner, str]]:
+        runner, handle = self.runner(language), self.name("client")
+        runner.call("client.open", client=handle, namesrv=namesrv or self.namesrv, settings=settings)
+        try:
+            yield runner, handle
+        finally:
+            if runner.alive:
+                runner.call("client.close", client=handle)
+
+    @contextmanager
+    def producer(self, language: str, namesrv: str | None = None, **settings: str) -> Iterator[tuple[Runner, str]]:
+        with self.client(language, namesrv) as (runner, client):
+            handle = self.name("producer")
+            runner.call("producer.open", producer=handle, client=client, group=self.name("senders"), settings=settings)
+            yield runner, handle
+
+    @contextmanager
+    def consumer(
+        self,
+        language: str,
+        group: str,
+        subscriptions: dict[str, str],
+        behaviour: dict[str, Any] | None = None,
+        **settings: str,
+    ) -> Iterator[Inbox]:
+        with self.client(language) as (runner, client):
+            handle = self.name("consumer")
+            runner.call(
+                "consumer.open",
+                consumer=handle,
+                client=client,
+                group=group,
+                subscriptions=subscriptions,
+                settings=settings,
+                behaviour=behaviour or {},
+            )
+            try:
+                yield Inbox(runner, handle)
+            finally:
+                if runner.alive:
+                    runner.call("consumer.close", consumer=handle)
+
+    def close(self) -> None:
+        for runner in self._runners.values():
+            runner.close()
+
+
+class Inbox:
+    """What one consumer has received."""
+
+    def __init__(self, runner: Runner, handle: str) -> None:
+        self.runner = runner
+        self.handle = handle
+        self.messages: list[dict[str, Any]] = []
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [body_of(message) for message in self.messages]
+
+    def take(self, patience: float = 60.0) -> dict[str, Any]:
+        """The next message."""
+        event = self.runner.event(self.handle, patience)
+        self.messages.append(event["message"])
+        return event["message"]
+
+    def wait_for(self, bodies: set[bytes], patience: float = 60.0) -> None:
+        """Waits until each of ``bodies`` has arrived; names what is missing otherwise."""
+        deadline = time.monotonic() + patience
+        missing = bodies - set(self.bodies)
+        while missing:
+            try:
+                missing.discard(body_of(self.take(max(0.01, deadline - time.monotonic()))))
+            except TimeoutError:
+                sample = sorted(missing)[:3]
+                raise AssertionError(
+                    f"{self.runner.language}: {len(missing)} of {len(bodies)} messages are missing, e.g. {sample}"
+                ) from None
+
+    def expect_quiet(self, seconds: float = 1.0) -> None:
+        """Fails if one more message arrives within ``seconds``."""
+        try:
+            extra = self.take(seconds)
+        except TimeoutError:
+            return
+        raise AssertionError(f"{self.runner.language}: an unexpected message arrived: {extra}")

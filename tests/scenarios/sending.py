@@ -1,0 +1,125 @@
+"""Sending: every way to send, what the receipt says and what arrives."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from tests.harness.runner import message
+from tests.harness.scenario import World, scenario
+
+EVERYWHERE = ("libmq", "apache-5.5.0", "apache-4.9.7")
+
+
+@scenario("Send, synchronous and asynchronous", brokers=EVERYWHERE)
+def send_and_receive(world: World, language: str) -> None:
+    """What is sent arrives unchanged, with tag, keys and properties, and the receipt names its place."""
+    topic = world.topic()
+    bodies = {b"plain", "größe 大".encode(), bytes(range(256)), b"x" * 3000}
+    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+        receipts = {}
+        for number, body in enumerate(sorted(bodies)):
+            sent = message(topic, body, tag="paid", keys=["k1", f"n{number}"], properties={"región": "eu", "a": "b=c"})
+            mode = "async" if number % 2 else "sync"
+            receipt = runner.call("send", producer=producer, message=sent, mode=mode)["receipt"]
+            assert receipt["status"].lower() == "ok", receipt
+            assert receipt["queue_offset"] >= 0 and 0 <= receipt["queue_id"] < 4, receipt
+            assert len(receipt["message_id"]) >= 32 and receipt["message_id"] not in receipts, receipt
+            receipts[receipt["message_id"]] = receipt
+        inbox.wait_for(bodies)
+        for got in inbox.messages:
+            receipt = receipts[got["message_id"]]
+            for field in ["queue_id", "queue_offset", "offset_message_id"]:
+                assert got[field] == receipt[field], (field, got, receipt)
+            assert got["topic"] == topic and got["tag"] == "paid" and got["keys"][0] == "k1", got
+            assert got["properties"]["región"] == "eu" and got["properties"]["a"] == "b=c", got
+            assert got["delivery_attempt"] == 1 and got["store_timestamp"] > 1_600_000_000_000, got
+        inbox.expect_quiet()
+
+
+@scenario("One-way sends")
+def send_oneway(world: World, language: str) -> None:
+    """A one-way message has no receipt and arrives."""
+    topic = world.topic()
+    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+        for number in range(20):
+            answer = runner.call("send", producer=producer, message=message(topic, b"%d" % number), mode="oneway")
+            assert not answer.get("receipt"), answer
+        inbox.wait_for({b"%d" % number for number in range(20)})
+
+
+@scenario("Lists of messages in one request", brokers=EVERYWHERE)
+def send_list(world: World, language: str) -> None:
+    """A list travels as one batch; each message keeps its own tag, keys and id."""
+    topic = world.topic()
+    with world.consumer(language, world.name("group"), {topic: "odd"}) as odd:
+        with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+            for mode in ["sync", "async"]:
+                batch = [
+                    message(topic, f"{mode}-{n}".encode(), tag="odd" if n % 2 else "even", keys=[f"key{n}"]) for n in range(10)
+                ]
+                receipt = runner.call("send_list", producer=producer, messages=batch, mode=mode)["receipt"]
+                assert receipt["status"].lower() == "ok", receipt
+            inbox.wait_for({f"{mode}-{n}".encode() for mode in ["sync", "async"] for n in range(10)})
+            assert len({got["message_id"] for got in inbox.messages}) == 20
+            odd.wait_for({f"{mode}-{n}".encode() for mode in ["sync", "async"] for n in range(1, 10, 2)})
+            odd.expect_quiet()
+
+
+@scenario("Compression of large bodies", brokers=EVERYWHERE)
+def compressed_bodies(world: World, language: str) -> None:
+    """A body above 4 KiB is compressed on its way and arrives as it was."""
+    topic = world.topic()
+    bodies = {(b"%d " % number) * 20_000 for number in range(3)}
+    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+        for body in bodies:
+            runner.call("send", producer=producer, message=message(topic, body), mode="sync")
+        inbox.wait_for(bodies)
+
+
+@scenario("Message groups: one queue a group, in order")
+def message_groups(world: World, language: str) -> None:
+    """Messages of one message group go to one queue, in the order of their sending."""
+    topic = world.topic(queues=8)
+    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+        queues: dict[str, set[int]] = {}
+        for number in range(30):
+            group = f"order-{number % 5}"
+            sent = message(topic, b"%d" % number, message_group=group)
+            receipt = runner.call("send", producer=producer, message=sent, mode="sync")["receipt"]
+            queues.setdefault(group, set()).add(receipt["queue_id"])
+        assert all(len(used) == 1 for used in queues.values()), queues
+        assert len(set().union(*queues.values())) > 1, queues
+        inbox.wait_for({b"%d" % number for number in range(30)})
+
+
+@scenario("Many messages in flight")
+def send_file(world: World, language: str) -> None:
+    """Thousands of messages with a window in flight: each arrives once and unchanged."""
+    topic = world.topic(queues=8)
+    count = 2000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "messages"
+        path.write_text("".join(json.dumps({**message("", b"line %d" % n), "tag": "t"}) + "\n" for n in range(count)))
+        with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+            answer = runner.call("send_file", producer=producer, topic=topic, path=str(path), window=256)
+            assert (answer["sent"], answer["failed"]) == (count, 0), answer
+            inbox.wait_for({b"line %d" % n for n in range(count)})
+            assert len(inbox.messages) == count, "a message arrived twice"
+
+
+@scenario("Send from every language, receive in every language", together=True, brokers=EVERYWHERE)
+def everyone_to_everyone(world: World) -> None:
+    """One topic, a producer in each language, a group in each language: all read what all sent."""
+    topic = world.topic(queues=8)
+    sent = {f"{language}-{n}".encode() for language in world.languages for n in range(20)}
+    for language in world.languages:
+        with world.producer(language) as (runner, producer):
+            for n in range(20):
+                body = f"{language}-{n}".encode()
+                runner.call("send", producer=producer, message=message(topic, body, tag=language), mode="sync")
+    for language in world.languages:
+        with world.consumer(language, world.name("group"), {topic: "*"}) as inbox:
+            inbox.wait_for(sent)
+            assert len(inbox.messages) == len(sent)
