@@ -235,16 +235,12 @@ class Cluster:
 
 def main() -> int:
     """The program; see the top of this file."""
-    parser = argparse.ArgumentParser(
-        description="Runs Apache's NameServer and broker until SIGTERM or the end of stdin."
-    )
+    parser = argparse.ArgumentParser(description="Runs Apache's NameServer and broker until SIGTERM or the end of stdin.")
     parser.add_argument("--version", choices=VERSIONS, default=NEWEST)
     parser.add_argument("--no-broker", action="store_true", help="the NameServer alone")
     parser.add_argument("--namesrv", metavar="HOST:PORT", help="no NameServer: register the broker at this one")
     parser.add_argument("--data", type=Path, help="the broker's store folder (default: a temporary one)")
-    parser.add_argument(
-        "--conf", action="append", default=[], metavar="KEY=VALUE", help="a line of broker.conf; repeatable"
-    )
+    parser.add_argument("--conf", action="append", default=[], metavar="KEY=VALUE", help="a line of broker.conf; repeatable")
     options = parser.parse_args()
     conf = dict(line.split("=", 1) for line in options.conf)
 
