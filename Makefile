@@ -1,0 +1,34 @@
+# A newcomer's two commands are `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+ENV := source .ci/env
+
+.PHONY: demo test bench lint build install features clean help
+
+demo: build          ## install what is missing, build, and send real data through all five languages
+	$(ENV); python3 -m tests.demo
+
+test: build          ## every test of every language, with Apache's programs as peers
+	.ci/test
+
+bench: build         ## ours and Apache's broker side by side, and each language's client
+	$(ENV); python3 -m tests.bench
+
+lint: install        ## formatting and lints of every language
+	.ci/lint
+
+features: build      ## renew the feature table of README.md from the scenarios
+	$(ENV); python3 -m tests.harness --broker libmq --broker apache-5.5.0 --broker apache-4.9.7 --table write
+
+build: install       ## the binary mq, libmq and the five packages
+	.ci/build
+
+install:             ## what this machine lacks
+	.ci/install
+
+clean:               ## all that was built
+	rm -rf target build
+
+help:
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/'
