@@ -1,0 +1,104 @@
+//! Writes `ffi/include/mq.h` and `mq.ffi.h` from `ffi/src`: `cargo run -p mq-ffi-xtask -- header [--check]`.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let check = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["header"] => false,
+        ["header", "--check"] => true,
+        _ => {
+            eprintln!("usage: mq-ffi-xtask header [--check]");
+            return ExitCode::from(2);
+        }
+    };
+    match headers(check) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("mq-ffi-xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes or compares both headers; false when a committed one differs.
+fn headers(check: bool) -> Result<bool, Failure> {
+    let ffi = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the crate has no parent folder")?;
+    let header = generate(ffi)?;
+    let plain = declarations(&header)?;
+    let mut same = true;
+    for (name, text) in [("mq.h", &header), ("mq.ffi.h", &plain)] {
+        let path = ffi.join("include").join(name);
+        if check {
+            let committed = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            if committed != *text {
+                eprintln!(
+                    "{} is not what ffi/src says; run `cargo run -p mq-ffi-xtask -- header`",
+                    path.display()
+                );
+                same = false;
+            }
+        } else {
+            std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+    }
+    Ok(same)
+}
+
+/// The C header, from the files that `lib.rs` declares, in that order.
+fn generate(ffi: &Path) -> Result<String, Failure> {
+    let config = cbindgen::Config::from_file(ffi.join("cbindgen.toml"))?;
+    let sources = ffi.join("src");
+    let files: Vec<PathBuf> = std::fs::read_to_string(sources.join("lib.rs"))?
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'))
+        .map(|name| sources.join(format!("{name}.rs")))
+        .collect();
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    for file in &files {
+        builder = builder.with_src(file);
+    }
+    let mut bytes = Vec::new();
+    builder.generate()?.write(&mut bytes);
+    Ok(String::from_utf8(bytes)?)
+}
+
+/// The bare declarations, without comments, macros and C++ parts: what PHP's `FFI::cdef` takes.
+fn declarations(header: &str) -> Result<String, Failure> {
+    let mut text = String::with_capacity(header.len());
+    let mut rest = header;
+    while let Some(start) = rest.find("/*") {
+        text.push_str(&rest[..start]);
+        let end = rest[start..].find("*/").ok_or("a comment does not end")?;
+        rest = &rest[start + end + 2..];
+    }
+    text.push_str(rest);
+
+    let mut out = String::from(
+        "/* mq.h without comments, macros and preprocessor lines, for PHP's FFI::cdef and the like. Generated; do not edit. */\n",
+    );
+    let mut in_cplusplus = false;
+    let mut continued = false;
+    for line in text.lines() {
+        let line = line.trim_end();
+        let directive = continued || line.starts_with('#');
+        if directive {
+            continued = line.ends_with('\\');
+            in_cplusplus = match line {
+                "#ifdef __cplusplus" => true,
+                _ if line.starts_with("#endif") => false,
+                _ => in_cplusplus,
+            };
+        } else if !line.is_empty() && !in_cplusplus {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    Ok(out)
+}
