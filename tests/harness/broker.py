@@ -90,8 +90,7 @@ class ApacheBroker:
 
     def __init__(self, version: str, log: Path) -> None:
         self.kind = f"apache-{version}"
-        script = ROOT / "tests" / "interop" / "apache.py"
-        command = [sys.executable, str(script), "serve", "--version", version]
+        command = [sys.executable, "-m", "tests.interop.apache", "--version", version]
         self._process = Process([*command, "--conf", f"messageDelayLevel={FAST_RETRY}"], log)
         self.namesrv = self._process.ready["namesrv"]
         self.broker = self._process.ready.get("broker", "")

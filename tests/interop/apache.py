@@ -1,7 +1,7 @@
 """Starts Apache RocketMQ's own NameServer and broker (5.5.0, 4.9.7), from the jars that .ci/install fetched.
 
 As a library:  with Cluster("5.5.0") as c: c.namesrv.address, c.broker.address
-As a program:  python3 tests/interop/apache.py [--version V] [--no-broker | --namesrv HOST:PORT] [--data DIR] [--conf KEY=VALUE]
+As a program:  python3 -m tests.interop.apache [--version V] [--no-broker | --namesrv HOST:PORT] [--data DIR] [--conf KEY=VALUE]
                prints `ready namesrv=HOST:PORT broker=HOST:PORT data=DIR`, runs until SIGTERM, SIGINT or the end of its stdin.
 """
 
@@ -15,12 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import processes
-import remoting
-from processes import HOST, Process, StartFailed, Workspace, accepts, free_port, wait_for
+from tests.interop import processes, remoting
+from tests.interop.processes import HOST, Process, StartFailed, Workspace, accepts, free_port, wait_for
 
 NEWEST = "5.5.0"
 VERSIONS = (NEWEST, "4.9.7")
@@ -55,16 +51,20 @@ def library(version: str) -> Path:
 
 
 def java(
-    main: str, version: str, home: Path, *, jvm: Sequence[str] = (), classes: Path | None = None, args: Sequence[str] = ()
+    main: str, version: str, home: Path, *, encoding: str = "JSON", classes: Path | None = None, args: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, str]]:
-    """Command and environment that run `main` with a version's jars; its logs and temporary files stay under `home`."""
+    """Command and environment that run `main` with a version's jars; its logs and temporary files stay under `home`.
+
+    `encoding` is how it writes the headers of frames: JSON or ROCKETMQ.
+    """
     for folder in ("conf", "tmp"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     for program in ("namesrv", "broker", "tools"):
         (home / "conf" / f"logback_{program}.xml").write_text(_LOGBACK)
     path = [*([str(classes)] if classes else []), f"{library(version)}/*"]
     folders = [f"-Duser.home={home}", f"-Djava.io.tmpdir={home}/tmp"]
-    command = ["java", *_SMALL, *_OPENS, *folders, *jvm, "-cp", ":".join(path), main, *args]
+    wire = f"-Drocketmq.serialize.type={encoding}"
+    command = ["java", *_SMALL, *_OPENS, *folders, wire, "-cp", ":".join(path), main, *args]
     return command, {"ROCKETMQ_HOME": str(home)}
 
 
@@ -78,11 +78,12 @@ class _Server:
 
     process: Process | None = None
 
-    def __init__(self, version: str, home: Path) -> None:
+    def __init__(self, version: str, home: Path, encoding: str) -> None:
         if version not in VERSIONS:
             raise StartFailed(f"no version {version} here; there are {', '.join(VERSIONS)}")
         self.version = version
         self.home = home
+        self.encoding = encoding
         self.port = 0
 
     @property
@@ -102,8 +103,10 @@ class _Server:
 class NameServer(_Server):
     """Apache's NameServer."""
 
-    def __init__(self, home: Path, version: str = NEWEST, conf: Mapping[str, object] | None = None) -> None:
-        super().__init__(version, home)
+    def __init__(
+        self, home: Path, version: str = NEWEST, conf: Mapping[str, object] | None = None, encoding: str = "JSON"
+    ) -> None:
+        super().__init__(version, home, encoding)
         self.conf = dict(conf or {})
 
     def start(self) -> NameServer:
@@ -112,7 +115,13 @@ class NameServer(_Server):
         file = self.home / "namesrv.conf"
         base = {"listenPort": self.port, "bindAddress": HOST, "kvConfigPath": self.home / "kvConfig.json"}
         _properties(file, base | self.conf)
-        command, env = java("org.apache.rocketmq.namesrv.NamesrvStartup", self.version, self.home, args=["-c", str(file)])
+        command, env = java(
+            "org.apache.rocketmq.namesrv.NamesrvStartup",
+            self.version,
+            self.home,
+            encoding=self.encoding,
+            args=["-c", str(file)],
+        )
         self.process = Process(f"namesrv {self.version}", command, env=env, log=self.home / "namesrv.log", cwd=self.home)
         wait_for("the NameServer answers", self._answers, 60, self.process)
         return self
@@ -136,8 +145,9 @@ class Broker(_Server):
         conf: Mapping[str, object] | None = None,
         data: Path | None = None,
         name: str = "broker-a",
+        encoding: str = "JSON",
     ) -> None:
-        super().__init__(version, home)
+        super().__init__(version, home, encoding)
         self.namesrv = namesrv
         self.conf = dict(conf or {})
         self.data = data or home / "store"
@@ -174,7 +184,9 @@ class Broker(_Server):
             "transientStorePoolEnable": "false",
         }
         _properties(file, base | self.conf)
-        command, env = java("org.apache.rocketmq.broker.BrokerStartup", self.version, self.home, args=["-c", str(file)])
+        command, env = java(
+            "org.apache.rocketmq.broker.BrokerStartup", self.version, self.home, encoding=self.encoding, args=["-c", str(file)]
+        )
         self.process = Process(f"broker {self.version}", command, env=env, log=self.home / "broker.log", cwd=self.home)
         wait_for(f"broker {self.published} is routed by {self.namesrv}", self._routed, 90, self.process)
         return self

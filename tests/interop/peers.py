@@ -27,8 +27,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import apache
-from processes import Process, StartFailed, Workspace
+from tests.interop import apache
+from tests.interop.processes import Process, StartFailed, Workspace
 
 HERE = Path(__file__).resolve().parent
 BUILD = apache.TOOLS / "interop"
@@ -161,7 +161,7 @@ class Peer:
 def _built(name: str, sources: Sequence[Path], build: Callable[[Path], None]) -> Path:
     """The folder BUILD/name-HASH of these sources, built when it is not there."""
     digest = hashlib.sha256(b"".join(s.read_bytes() for s in sources)).hexdigest()[:16]
-    target = BUILD / f"{name}-{digest}"
+    target: Path = BUILD / f"{name}-{digest}"
     if not target.is_dir():
         part = BUILD / f"{name}-{digest}.{os.getpid()}.part"
         part.mkdir(parents=True, exist_ok=True)
@@ -180,8 +180,8 @@ def _run(command: Sequence[str], cwd: Path) -> None:
         raise StartFailed(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
 
 
-def java_peer(*, serialize: str = "JSON", version: str = apache.NEWEST) -> Peer:
-    """Apache's Java client; `serialize` is the header encoding that it writes: JSON or ROCKETMQ."""
+def java_peer(*, encoding: str = "JSON", version: str = apache.NEWEST) -> Peer:
+    """Apache's Java client; `encoding` is how it writes headers: JSON or ROCKETMQ."""
     source = HERE / "java" / "Peer.java"
     library = apache.library(version)
 
@@ -190,8 +190,7 @@ def java_peer(*, serialize: str = "JSON", version: str = apache.NEWEST) -> Peer:
 
     classes = _built("java", [source], build)
     home = Workspace("peer-java-home-")
-    jvm = [f"-Drocketmq.serialize.type={serialize}"]
-    command, env = apache.java("Peer", version, home.path, jvm=jvm, classes=classes)
+    command, env = apache.java("Peer", version, home.path, encoding=encoding, classes=classes)
     return Peer("java", command, env)
 
 

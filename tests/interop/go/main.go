@@ -141,6 +141,11 @@ func (s chooser) Select(m *primitive.Message, queues []*primitive.MessageQueue, 
 	return s.turn.Select(m, queues, last)
 }
 
+// instance is part of the client id, which must differ between all members of a group, of whatever peer.
+func instance(name string) string {
+	return fmt.Sprintf("go-%d-%s", os.Getpid(), name)
+}
+
 func (p *peer) producer(c *command) error {
 	timeout := 10 * time.Second
 	if c.TimeoutMs > 0 {
@@ -149,7 +154,7 @@ func (p *peer) producer(c *command) error {
 	options := []producer.Option{
 		producer.WithNsResolver(primitive.NewPassthroughResolver(strings.Split(c.Namesrv, ";"))),
 		producer.WithGroupName(c.Group),
-		producer.WithInstanceName(c.Name),
+		producer.WithInstanceName(instance(c.Name)),
 		producer.WithSendMsgTimeout(timeout),
 		producer.WithQueueSelector(chooser{producer.NewRoundRobinQueueSelector()}),
 	}
@@ -297,7 +302,7 @@ func (p *peer) consumer(c *command) error {
 	options := []consumer.Option{
 		consumer.WithNsResolver(primitive.NewPassthroughResolver(strings.Split(c.Namesrv, ";"))),
 		consumer.WithGroupName(c.Group),
-		consumer.WithInstance(c.Name),
+		consumer.WithInstance(instance(c.Name)),
 		consumer.WithConsumeFromWhere(from),
 		consumer.WithConsumerModel(model),
 		consumer.WithConsumerOrder(c.Orderly),

@@ -109,7 +109,7 @@ public final class Peer {
         String name = c.getString("name");
         DefaultMQProducer p = new DefaultMQProducer(c.getString("group"));
         p.setNamesrvAddr(c.getString("namesrv"));
-        p.setInstanceName(name);
+        p.setInstanceName(instance(name));
         if (c.containsKey("compress_over")) {
             p.setCompressMsgBodyOverHowmuch(c.getIntValue("compress_over"));
         }
@@ -199,6 +199,11 @@ public final class Peer {
         return sent;
     }
 
+    /** Part of the client id, which must differ between all members of a group, of whatever peer. */
+    private static String instance(String name) {
+        return "java-" + ProcessHandle.current().pid() + "-" + name;
+    }
+
     private static Message message(JSONObject c, int number) {
         Message m = new Message(c.getString("topic"), body(c, number));
         if (c.getString("tags") != null) {
@@ -247,7 +252,7 @@ public final class Peer {
         String name = c.getString("name");
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(c.getString("group"));
         consumer.setNamesrvAddr(c.getString("namesrv"));
-        consumer.setInstanceName(name);
+        consumer.setInstanceName(instance(name));
         consumer.setConsumeFromWhere("last".equals(c.getString("from"))
             ? ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET : ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setMessageModel("broadcasting".equals(c.getString("model")) ? MessageModel.BROADCASTING : MessageModel.CLUSTERING);

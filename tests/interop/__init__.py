@@ -1,0 +1,1 @@
+"""Interop with Apache RocketMQ; see README.md."""
