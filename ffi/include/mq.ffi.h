@@ -45,9 +45,7 @@ struct mq_error *mq_message_new(const char *topic,
                                 size_t body_len,
                                 struct mq_message **message);
 struct mq_error *mq_message_set_tag(struct mq_message *message, const char *tag, size_t tag_len);
-struct mq_error *mq_message_add_key(struct mq_message *message,
-                                    const char *key,
-                                    size_t key_len);
+struct mq_error *mq_message_add_key(struct mq_message *message, const char *key, size_t key_len);
 struct mq_error *mq_message_set_property(struct mq_message *message,
                                          const char *name,
                                          size_t name_len,
@@ -56,6 +54,7 @@ struct mq_error *mq_message_set_property(struct mq_message *message,
 struct mq_error *mq_message_set_group(struct mq_message *message, const char *group, size_t group_len);
 struct mq_error *mq_message_set_delay_level(struct mq_message *message,
                                             int32_t level);
+struct mq_error *mq_message_check(const struct mq_message *message);
 void mq_message_free(struct mq_message *message);
 const char *mq_receipt_message_id(const struct mq_receipt *receipt, size_t *len);
 const char *mq_receipt_offset_message_id(const struct mq_receipt *receipt, size_t *len);
@@ -65,6 +64,7 @@ int32_t mq_receipt_queue_id(const struct mq_receipt *receipt);
 int64_t mq_receipt_queue_offset(const struct mq_receipt *receipt);
 int32_t mq_receipt_status(const struct mq_receipt *receipt);
 const char *mq_receipt_transaction_id(const struct mq_receipt *receipt, size_t *len);
+const char *mq_receipt_region_id(const struct mq_receipt *receipt, size_t *len);
 void mq_receipt_free(struct mq_receipt *receipt);
 const char *mq_message_view_topic(const struct mq_message_view *view, size_t *len);
 const uint8_t *mq_message_view_body(const struct mq_message_view *view, size_t *len);

@@ -408,9 +408,11 @@ const char *mq_config_get(const struct mq_config *config,
 void mq_config_free(struct mq_config *config);
 
 /**
- * Makes a message. Topic and body are copied. `body` may be NULL when `body_len` is 0.
+ * Makes a message. Topic and body are copied.
  *
- * Errors: `MQ_ERR_ARGUMENT` for a topic that RocketMQ does not allow.
+ * This and the functions that change a message fail with `MQ_ERR_ARGUMENT` for NULL and for text that is not UTF-8. What RocketMQ
+ * does not allow (an illegal topic, an empty body, a key with a space, a reserved property …) is found by
+ * `mq_message_check` and by every send.
  */
 struct mq_error *mq_message_new(const char *topic,
                                 size_t topic_len,
@@ -419,20 +421,17 @@ struct mq_error *mq_message_new(const char *topic,
                                 struct mq_message **message);
 
 /**
- * Sets the tag, by which consumers filter. Errors: `MQ_ERR_ARGUMENT` when it is empty or contains `|`.
+ * Sets the tag, by which consumers filter.
  */
 struct mq_error *mq_message_set_tag(struct mq_message *message, const char *tag, size_t tag_len);
 
 /**
- * Adds a key, by which the message can be looked up. Errors: `MQ_ERR_ARGUMENT` when it is empty or contains white space.
+ * Adds a key, by which the message can be looked up.
  */
-struct mq_error *mq_message_add_key(struct mq_message *message,
-                                    const char *key,
-                                    size_t key_len);
+struct mq_error *mq_message_add_key(struct mq_message *message, const char *key, size_t key_len);
 
 /**
- * Sets a property of the application's own. Errors: `MQ_ERR_ARGUMENT` for a name that is reserved by RocketMQ or
- * characters that its format cannot carry.
+ * Sets a property of the application's own; a later value replaces an earlier one.
  */
 struct mq_error *mq_message_set_property(struct mq_message *message,
                                          const char *name,
@@ -450,6 +449,13 @@ struct mq_error *mq_message_set_group(struct mq_message *message, const char *gr
  */
 struct mq_error *mq_message_set_delay_level(struct mq_message *message,
                                             int32_t level);
+
+/**
+ * Checks everything that needs no settings and no broker: topic, body, tag, keys, properties, delay. Every send does it too.
+ *
+ * Errors: `MQ_ERR_ARGUMENT`, `MQ_ERR_TOO_LARGE`; the text says what is not acceptable.
+ */
+struct mq_error *mq_message_check(const struct mq_message *message);
 
 /**
  * Frees a message. NULL is allowed.
@@ -495,6 +501,11 @@ int32_t mq_receipt_status(const struct mq_receipt *receipt);
  * The transaction id, or NULL when there is none.
  */
 const char *mq_receipt_transaction_id(const struct mq_receipt *receipt, size_t *len);
+
+/**
+ * The broker's region, or NULL when it has none.
+ */
+const char *mq_receipt_region_id(const struct mq_receipt *receipt, size_t *len);
 
 /**
  * Frees a receipt. NULL is allowed. Not for the borrowed receipts of `mq_event_receipt`.
