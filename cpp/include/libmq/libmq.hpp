@@ -1,0 +1,373 @@
+// libmq for C++17: producers, push consumers and a broker for tests, for RocketMQ 4.9 and 5.x.
+//
+// Every class is a handle: movable, safe to use from several threads, closed by its destructor. Errors are exceptions
+// derived from libmq::Error. Texts are UTF-8. Nothing runs before the first Client or testing::Broker is made.
+#ifndef LIBMQ_LIBMQ_HPP
+#define LIBMQ_LIBMQ_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace libmq {
+
+/// Version of the library.
+std::string version();
+
+/// What went wrong; the numbers are those of the C ABI (MQ_ERR_*).
+enum class ErrorCode : std::int32_t {
+  Internal = 1,
+  Config = 2,
+  Argument = 3,
+  Timeout = 4,
+  Closed = 5,
+  Network = 6,
+  NotFound = 7,
+  Denied = 8,
+  Throttled = 9,
+  TooLarge = 10,
+  Forked = 11,
+  Broker = 12,
+  Cancelled = 13,
+  State = 14,
+  Unsupported = 15,
+  Io = 16,
+  QueueFull = 17,
+};
+
+/// Base of all errors; what() says what was wrong, with what value, and what to do.
+class Error : public std::runtime_error {
+ public:
+  /// The fields of an error, as the core reports them.
+  struct Fields {
+    ErrorCode code;
+    std::string name;
+    std::string message;
+    std::optional<std::int32_t> broker_code;
+    bool retryable;
+    bool throttled;
+    bool fatal;
+  };
+
+  explicit Error(Fields fields) : std::runtime_error(fields.message), fields_(std::move(fields)) {}
+
+  /// The code of the error table.
+  ErrorCode code() const noexcept { return fields_.code; }
+  /// The code's name, for example "TIMEOUT".
+  const std::string& name() const noexcept { return fields_.name; }
+  /// The broker's response code, if a broker answered.
+  std::optional<std::int32_t> broker_code() const noexcept { return fields_.broker_code; }
+  /// Whether the same call may succeed later.
+  bool retryable() const noexcept { return fields_.retryable; }
+  /// Whether the broker asked to slow down.
+  bool throttled() const noexcept { return fields_.throttled; }
+  /// Whether the handle cannot be used any more.
+  bool fatal() const noexcept { return fields_.fatal; }
+
+ private:
+  Fields fields_;
+};
+
+/// No answer within the timeout.
+class TimeoutError : public Error {
+  using Error::Error;
+};
+/// The handle was closed.
+class ClosedError : public Error {
+  using Error::Error;
+};
+/// No such topic, or no route to it.
+class NotFoundError : public Error {
+  using Error::Error;
+};
+/// The broker refused for lack of permission.
+class DeniedError : public Error {
+  using Error::Error;
+};
+/// The broker is busy; slow down and try again.
+class ThrottledError : public Error {
+  using Error::Error;
+};
+/// The message is over the size limit.
+class TooLargeError : public Error {
+  using Error::Error;
+};
+/// A handle of the parent process was used in a forked child.
+class ForkedError : public Error {
+  using Error::Error;
+};
+/// A bad topic, group or message.
+class ArgumentError : public Error {
+  using Error::Error;
+};
+/// A bad setting.
+class ConfigError : public Error {
+  using Error::Error;
+};
+
+/// Settings by name, as in the table of settings; Java's names are accepted as well.
+class Options {
+ public:
+  Options() = default;
+  Options(std::initializer_list<std::pair<const std::string, std::string>> values) : values_(values) {}
+
+  /// Sets one setting; it is checked when the options are used.
+  Options& set(std::string key, std::string value) {
+    values_.insert_or_assign(std::move(key), std::move(value));
+    return *this;
+  }
+  /// All settings.
+  const std::map<std::string, std::string>& values() const noexcept { return values_; }
+
+ private:
+  std::map<std::string, std::string> values_;
+};
+
+/// A message to send. Setters return the message itself, so that they chain.
+class Message {
+ public:
+  /// A message with a body of 1 byte to 4 MiB.
+  Message(std::string topic, std::string body) : topic_(std::move(topic)), body_(std::move(body)) {}
+
+  /// The tag that subscriptions filter by.
+  Message& tag(std::string value) & { return tag_ = std::move(value), *this; }
+  Message&& tag(std::string value) && { return tag_ = std::move(value), std::move(*this); }
+  /// Adds a key by which the message can be looked up.
+  Message& key(std::string value) & { return keys_.push_back(std::move(value)), *this; }
+  Message&& key(std::string value) && { return keys_.push_back(std::move(value)), std::move(*this); }
+  /// Sets a property of the application.
+  Message& property(std::string name, std::string value) & {
+    return properties_.insert_or_assign(std::move(name), std::move(value)), *this;
+  }
+  Message&& property(std::string name, std::string value) && {
+    return properties_.insert_or_assign(std::move(name), std::move(value)), std::move(*this);
+  }
+  /// Messages of one group go to one queue, in the order of their sending.
+  Message& message_group(std::string value) & { return group_ = std::move(value), *this; }
+  Message&& message_group(std::string value) && { return group_ = std::move(value), std::move(*this); }
+
+  const std::string& topic() const noexcept { return topic_; }
+  const std::string& body() const noexcept { return body_; }
+  const std::optional<std::string>& tag() const noexcept { return tag_; }
+  const std::vector<std::string>& keys() const noexcept { return keys_; }
+  const std::map<std::string, std::string>& properties() const noexcept { return properties_; }
+  const std::optional<std::string>& message_group() const noexcept { return group_; }
+
+ private:
+  std::string topic_;
+  std::string body_;
+  std::optional<std::string> tag_;
+  std::vector<std::string> keys_;
+  std::map<std::string, std::string> properties_;
+  std::optional<std::string> group_;
+};
+
+/// How the broker stored a message; in all four cases it is stored.
+enum class SendStatus : std::int32_t { Ok = 0, FlushDiskTimeout = 1, FlushSlaveTimeout = 2, SlaveNotAvailable = 3 };
+
+/// Where a sent message is.
+struct SendReceipt {
+  /// Made by the client; the same on every delivery.
+  std::string message_id;
+  /// Made by the broker: the place in its log.
+  std::string offset_message_id;
+  std::string topic;
+  std::string broker_name;
+  std::int32_t queue_id = 0;
+  std::int64_t queue_offset = 0;
+  SendStatus status = SendStatus::Ok;
+};
+
+namespace detail {
+struct ClientState;
+struct ProducerState;
+struct ConsumerState;
+struct BrokerState;
+struct ViewState;
+}  // namespace detail
+
+/// A received message. Views returned by it live as long as it does; copies share the same bytes.
+class MessageView {
+ public:
+  std::string_view topic() const;
+  std::string_view body() const;
+  std::optional<std::string_view> tag() const;
+  std::vector<std::string> keys() const;
+  /// The application's and the system's properties.
+  std::map<std::string, std::string> properties() const;
+  std::optional<std::string_view> property(std::string_view name) const;
+  std::optional<std::string_view> message_group() const;
+  std::string_view message_id() const;
+  std::string_view offset_message_id() const;
+  std::string_view broker_name() const;
+  std::int32_t queue_id() const;
+  std::int64_t queue_offset() const;
+  std::chrono::system_clock::time_point born_time() const;
+  std::chrono::system_clock::time_point store_time() const;
+  /// 1 for the first delivery.
+  std::int32_t delivery_attempt() const;
+
+  explicit MessageView(std::shared_ptr<const detail::ViewState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<const detail::ViewState> state_;
+};
+
+/// What a listener decides.
+enum class ConsumeResult { Success, Later };
+
+/// Called for each message, on one of the consumer's threads. Throwing means Later.
+using Listener = std::function<ConsumeResult(const MessageView&)>;
+
+/// Sends messages. Made by Client::producer.
+class Producer {
+ public:
+  /// Sends and waits for the receipt. Without a timeout the setting `send_timeout` counts.
+  SendReceipt send(const Message& message, std::optional<std::chrono::milliseconds> timeout = {});
+  /// Sends a list of messages of one topic in one request.
+  SendReceipt send(const std::vector<Message>& messages, std::optional<std::chrono::milliseconds> timeout = {});
+  /// Sends without waiting; the future gets the receipt or the error.
+  std::future<SendReceipt> send_async(const Message& message, std::optional<std::chrono::milliseconds> timeout = {});
+  std::future<SendReceipt> send_async(const std::vector<Message>& messages,
+                                      std::optional<std::chrono::milliseconds> timeout = {});
+  /// Sends without waiting; `done` is called once, on a thread of the client, with a receipt or an error. It must not block.
+  using Done = std::function<void(const SendReceipt*, const Error*)>;
+  void send_async(const Message& message, Done done, std::optional<std::chrono::milliseconds> timeout = {});
+  /// Sends without an answer: returns when the message is on its way.
+  void send_oneway(const Message& message);
+  /// Waits for sends that are under way, then refuses new ones. Closing twice is fine.
+  void close(std::chrono::milliseconds timeout = std::chrono::seconds(10));
+
+  explicit Producer(std::shared_ptr<detail::ProducerState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<detail::ProducerState> state_;
+};
+
+/// A running consumer. Made by PushConsumerBuilder::start; its destructor closes it.
+class PushConsumer {
+ public:
+  /// Stops fetching; listeners that run go on.
+  void suspend();
+  /// Goes on after suspend().
+  void resume();
+  /// Lets running listeners end, commits and leaves the group. A listener that does not end in time is left behind
+  /// and its message comes again. Closing twice is fine.
+  void close(std::chrono::milliseconds timeout = std::chrono::seconds(10));
+
+  explicit PushConsumer(std::shared_ptr<detail::ConsumerState> state) : state_(std::move(state)) {}
+  PushConsumer(PushConsumer&&) noexcept = default;
+  PushConsumer& operator=(PushConsumer&& other) noexcept;
+  PushConsumer(const PushConsumer&) = delete;
+  PushConsumer& operator=(const PushConsumer&) = delete;
+  ~PushConsumer();
+
+ private:
+  std::shared_ptr<detail::ConsumerState> state_;
+};
+
+/// Collects what a push consumer needs.
+class PushConsumerBuilder {
+ public:
+  /// Subscribes to a topic: "*" for all messages, or tags as in "a || b".
+  PushConsumerBuilder& subscribe(std::string topic, std::string expression = "*");
+  /// Sets a setting of the consumer.
+  PushConsumerBuilder& set(std::string key, std::string value);
+  /// How many threads call the listener (default 8).
+  PushConsumerBuilder& threads(unsigned count);
+  /// Starts consuming.
+  PushConsumer start(Listener listener);
+  /// Starts consuming with a listener that returns bool (true: Success) or nothing (Success).
+  template <typename F>
+  std::enable_if_t<!std::is_same_v<std::invoke_result_t<F, const MessageView&>, ConsumeResult>, PushConsumer> start(
+      F listener) {
+    return start(Listener([listener = std::move(listener)](const MessageView& message) mutable {
+      if constexpr (std::is_void_v<std::invoke_result_t<F, const MessageView&>>) {
+        listener(message);
+        return ConsumeResult::Success;
+      } else {
+        return listener(message) ? ConsumeResult::Success : ConsumeResult::Later;
+      }
+    }));
+  }
+
+  PushConsumerBuilder(std::shared_ptr<detail::ClientState> client, Options options)
+      : client_(std::move(client)), options_(std::move(options)) {}
+
+ private:
+  std::shared_ptr<detail::ClientState> client_;
+  Options options_;
+  std::vector<std::pair<std::string, std::string>> subscriptions_;
+  unsigned threads_ = 8;
+};
+
+/// One per process and cluster, as a rule. Closing it closes everything made from it.
+class Client {
+ public:
+  /// Addresses of NameServers: "host:port", several joined with ";". Nothing is connected yet.
+  explicit Client(std::string namesrv, Options options = {});
+  explicit Client(Options options);
+
+  Producer producer(std::string group, Options options = {});
+  PushConsumerBuilder push_consumer(std::string group, Options options = {});
+  void close(std::chrono::milliseconds timeout = std::chrono::seconds(10));
+
+  Client(Client&&) noexcept = default;
+  Client& operator=(Client&& other) noexcept;
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  ~Client();
+
+ private:
+  std::shared_ptr<detail::ClientState> state_;
+};
+
+/// How important a log event is.
+enum class LogLevel : std::int32_t { Error = 1, Warn = 2, Info = 3, Debug = 4, Trace = 5 };
+
+/// Sends the library's log events from `level` up to `handler`, called on threads of the library; an empty one ends it.
+void set_log_handler(LogLevel level, std::function<void(LogLevel, std::string_view target, std::string_view message)> handler);
+
+namespace testing {
+
+/// A NameServer and broker inside this process, on free loopback ports.
+class Broker {
+ public:
+  /// Starts on `data`, or on a temporary folder that stop() removes.
+  explicit Broker(Options options = {}, std::string data = {});
+
+  /// Address of its NameServer, for Client.
+  std::string address() const;
+  std::string broker_address() const;
+  std::string data_dir() const;
+  void create_topic(const std::string& name, int queues = 4);
+  /// Ends it as kill -9 would: nothing is flushed, connections are cut.
+  void kill();
+  /// Starts it again on the same data and ports.
+  void restart();
+  void stop();
+
+  Broker(Broker&&) noexcept = default;
+  Broker& operator=(Broker&&) noexcept = default;
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+  ~Broker();
+
+ private:
+  std::shared_ptr<detail::BrokerState> state_;
+};
+
+}  // namespace testing
+}  // namespace libmq
+
+#endif  // LIBMQ_LIBMQ_HPP
