@@ -20,10 +20,7 @@ from pathlib import Path
 
 from tests.harness.broker import MQ, ROOT, create_topic
 from tests.harness.runner import LANGUAGES, Runner
-
-sys.path.insert(0, str(ROOT / "tests" / "interop"))
-
-import apache  # noqa: E402
+from tests.interop import apache
 
 TICKS = os.sysconf("SC_CLK_TCK")
 TOPIC = "BenchmarkTest"
