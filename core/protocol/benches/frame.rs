@@ -1,5 +1,7 @@
 //! What a send costs in the codec alone: reading the request, writing the answer, writing the record.
 
+#![allow(clippy::unwrap_used, missing_docs, reason = "a bench stops by panicking")]
+
 use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
 use mq_protocol::frame::MAX_FRAME;

@@ -1,5 +1,7 @@
 //! Hostile input: truncations, mutations and noise give errors, never a panic and never more memory than the input justifies.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use bytes::{Bytes, BytesMut};
 use mq_protocol::body::{ClusterInfo, HeartbeatData, TopicRoute, TopicStats};
 use mq_protocol::compression::Compression;
