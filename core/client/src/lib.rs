@@ -1,3 +1,39 @@
 //! The Rust client for RocketMQ: producers, consumers and admin.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), mq_client::Error> {
+//! use mq_client::{Client, ClientConfig, Message, ProducerConfig};
+//!
+//! let client = Client::new(ClientConfig::new("127.0.0.1:9876")?)?;
+//! let producer = client.producer(ProducerConfig::new("orders"))?;
+//! let receipt = producer.send(Message::new("orders", "42 apples").tag("paid").key("42")).await?;
+//! println!("{} is number {} of its queue", receipt.message_id, receipt.queue_offset);
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
+#![allow(dead_code, reason = "parts that the consumer needs")]
+
+mod client;
+mod config;
+mod error;
+mod message;
+mod producer;
+mod remoting;
+mod route;
+mod setting;
+mod tasks;
+
+pub use client::Client;
+pub use config::{
+    AllocateStrategy, ClientConfig, CompressType, ConsumeFrom, ProducerConfig, PushConsumerConfig,
+    SerializeType,
+};
+pub use error::{Error, ErrorCode};
+pub use message::{Delivery, Message, SendReceipt, SendStatus};
+pub use mq_protocol::Language;
+pub use mq_protocol::body::MessageQueue;
+pub use producer::Producer;
+pub use setting::{Kind, Scope, Setting, settings};

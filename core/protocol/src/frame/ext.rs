@@ -62,6 +62,12 @@ impl ExtFields {
         self.fields.len()
     }
 
+    /// Removes all fields and keeps the memory, so that a sender can reuse it.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.fields.clear();
+    }
+
     /// Whether there is no field.
     #[must_use]
     pub fn is_empty(&self) -> bool {

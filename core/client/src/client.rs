@@ -1,0 +1,296 @@
+//! The client: connections, routes and heartbeats that producers, consumers and admin share.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mq_protocol::header::UnregisterClientRequest;
+use mq_protocol::id::UniqueIds;
+use mq_protocol::{Frame, RequestCode, name};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::message::MessageIds;
+use crate::remoting::{Connection, Inbound, NameServers, Peer, Remoting};
+use crate::route::{Route, Routes, Template, Topic};
+use crate::tasks::Tasks;
+use crate::{ClientConfig, Error, ErrorCode, Producer, ProducerConfig};
+
+mod heartbeat;
+
+/// How long closing waits for brokers that are told of it.
+const UNREGISTER_LIMIT: Duration = Duration::from_secs(1);
+/// How long closing waits for connections to write what is queued.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// The root object: address, connections, routes and background tasks of one cluster.
+///
+/// Clones share one client. Make one per cluster and process, and everything else from it.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: ClientConfig,
+    pub(crate) client_id: String,
+    pub(crate) runtime: Handle,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) remoting: Remoting,
+    pub(crate) namesrv: NameServers,
+    pub(crate) routes: Routes,
+    pub(crate) ids: MessageIds,
+    /// Producers per group.
+    producers: Mutex<HashMap<String, usize>>,
+    closed: AtomicBool,
+    /// Told when the brokers should hear of a change at once.
+    changed: Arc<Notify>,
+    /// Addresses to which a connection was made since the last heartbeat.
+    connected: Mutex<Vec<Arc<str>>>,
+}
+
+impl Client {
+    /// Makes a client. No connection is made yet. Must be called inside a tokio runtime, whose threads then
+    /// do the work.
+    ///
+    /// # Errors
+    /// `CONFIG`: a setting is not acceptable. `STATE`: there is no runtime.
+    pub fn new(config: ClientConfig) -> Result<Client, Error> {
+        config.check()?;
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::new(ErrorCode::State, "a client must be made inside a tokio runtime; enter one first")
+        })?;
+        let own_ip = own_ip(&config)?;
+        let (client_id, salt, seed) = identity(&config, own_ip);
+        let tasks = Arc::new(Tasks::new(runtime.clone()));
+        let remoting = Remoting::new(&config, tasks.clone());
+        let namesrv = NameServers::new(&remoting, &config.namesrv, seed);
+        let inner = Arc::new(Inner {
+            client_id,
+            runtime,
+            tasks,
+            remoting,
+            namesrv,
+            routes: Routes::new(seed),
+            ids: MessageIds::new(UniqueIds::new(own_ip, std::process::id(), salt)),
+            producers: Mutex::default(),
+            closed: AtomicBool::new(false),
+            changed: Arc::new(Notify::new()),
+            connected: Mutex::default(),
+            config,
+        });
+        let weak: Weak<Inner> = Arc::downgrade(&inner);
+        inner.remoting.listen(weak.clone());
+        inner.tasks.spawn_loop(keep_routes(weak.clone(), inner.config.poll_name_server_interval));
+        let beat = heartbeat::keep(weak, inner.changed.clone(), inner.config.heartbeat_broker_interval);
+        inner.tasks.spawn_loop(beat);
+        tracing::debug!(client = inner.client_id, namesrv = inner.namesrv.names(), "client made");
+        Ok(Client { inner })
+    }
+
+    /// A producer. It may be used from any number of threads at a time.
+    ///
+    /// # Errors
+    /// `CONFIG` or `ARGUMENT`: a setting is not acceptable. `CLOSED`: the client is.
+    pub fn producer(&self, config: ProducerConfig) -> Result<Producer, Error> {
+        self.inner.check_open()?;
+        Producer::new(self.inner.clone(), config)
+    }
+
+    /// The id under which brokers know this client.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.inner.client_id
+    }
+
+    /// Closes all producers and consumers of this client, then its connections. Later calls do nothing.
+    pub async fn close(&self) {
+        if self.inner.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let groups: Vec<String> = self.inner.producers.lock().drain().map(|(group, _)| group).collect();
+        self.inner.unregister(&groups, None).await;
+        self.inner.remoting.close();
+        self.inner.tasks.close(CLOSE_LIMIT).await;
+        tracing::debug!(client = self.inner.client_id, "client closed");
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.remoting.close();
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("client_id", &self.inner.client_id).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Relaxed) { Err(Error::closed("the client")) } else { Ok(()) }
+    }
+
+    /// Deadline of a short request that is sent now.
+    pub(crate) fn short(&self) -> Instant {
+        Instant::now() + self.config.request_timeout
+    }
+
+    pub(crate) async fn route(
+        &self,
+        topic: &str,
+        template: Option<Template<'_>>,
+        deadline: Instant,
+    ) -> Result<(Arc<Topic>, Arc<Route>), Error> {
+        self.routes.get(topic, template, &self.remoting, &self.namesrv, deadline).await
+    }
+
+    pub(crate) async fn refresh_route(
+        &self,
+        topic: &str,
+        template: Option<Template<'_>>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        self.routes.refresh(topic, template, &self.remoting, &self.namesrv, deadline).await
+    }
+
+    /// The peer of a broker by name; the master if the wanted id is not known.
+    pub(crate) fn broker(&self, name: &str, id: i64) -> Result<Arc<Peer>, Error> {
+        let address = self.routes.broker_address(name, id).ok_or_else(|| {
+            Error::new(ErrorCode::NotFound, format!("no address of broker '{name}' is known"))
+        })?;
+        Ok(self.remoting.peer(&address))
+    }
+
+    /// Name in this client's namespace.
+    pub(crate) fn wrap<'a>(&self, resource: &'a str) -> std::borrow::Cow<'a, str> {
+        name::with_namespace(&self.config.namespace, resource)
+    }
+
+    pub(crate) fn add_producer(&self, group: &str) {
+        *self.producers.lock().entry(group.to_owned()).or_default() += 1;
+    }
+
+    /// Takes a producer off; tells whether it was the last of its group.
+    pub(crate) fn remove_producer(&self, group: &str) -> bool {
+        let mut producers = self.producers.lock();
+        let Some(count) = producers.get_mut(group) else { return false };
+        *count -= 1;
+        let last = *count == 0;
+        if last {
+            producers.remove(group);
+        }
+        last
+    }
+
+    /// Tells all brokers that groups of this client end; does not wait for long.
+    pub(crate) async fn unregister(&self, producer_groups: &[String], consumer_group: Option<&str>) {
+        let deadline = Instant::now() + self.config.request_timeout.min(UNREGISTER_LIMIT);
+        let mut requests = Vec::new();
+        for address in self.routes.broker_addresses(true) {
+            let peer = self.remoting.peer(&address);
+            // A broker that has no connection knows nothing of this client.
+            let Some(connection) = peer.open_connection() else { continue };
+            let groups = producer_groups.iter().map(|group| (Some(group.as_str()), None));
+            for (producer_group, consumer_group) in
+                groups.chain(consumer_group.map(|group| (None, Some(group))))
+            {
+                let connection = connection.clone();
+                requests.push(async move {
+                    let header = UnregisterClientRequest {
+                        client_id: &self.client_id,
+                        producer_group,
+                        consumer_group,
+                    };
+                    let code = RequestCode::UNREGISTER_CLIENT;
+                    if let Err(error) = connection.call(code, &header, &bytes::Bytes::new(), deadline).await {
+                        tracing::debug!(%error, "unregistering failed; the broker will notice by itself");
+                    }
+                });
+            }
+        }
+        join_all(requests).await;
+    }
+}
+
+impl Inbound for Inner {
+    fn request(&self, frame: Frame, from: &Arc<Connection>) {
+        if !frame.is_oneway() {
+            let code = frame.request_code();
+            let answer = Frame::response(&frame, mq_protocol::ResponseCode::REQUEST_CODE_NOT_SUPPORTED);
+            from.reply(&answer.with_remark(format!("request type {code} not supported")));
+        }
+    }
+
+    fn connected(&self, address: &Arc<str>) {
+        tracing::info!(address = &**address, "connected");
+        if !self.namesrv.contains(address) {
+            self.connected.lock().push(address.clone());
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// Asks for all routes again from time to time and forgets brokers that are in none.
+async fn keep_routes(client: Weak<Inner>, period: Duration) {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(client) = client.upgrade() else { return };
+        for topic in client.routes.names() {
+            if let Err(error) = client.refresh_route(&topic, None, client.short()).await {
+                tracing::debug!(topic, %error, "route not refreshed");
+            }
+        }
+        let brokers = client.routes.broker_addresses(true);
+        client.remoting.prune(|address| {
+            client.namesrv.contains(address) || brokers.iter().any(|broker| broker == address)
+        });
+    }
+}
+
+/// The address that other hosts see, as far as this host knows; nothing is sent for this.
+fn own_ip(config: &ClientConfig) -> Result<IpAddr, Error> {
+    if !config.client_ip.is_empty() {
+        return config.client_ip.parse().map_err(|_| {
+            Error::new(
+                ErrorCode::Config,
+                format!("setting 'client_ip' is '{}', which is not an IP address", config.client_ip),
+            )
+        });
+    }
+    let routed = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    Ok(routed.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip()))
+}
+
+/// Client id, the part of message ids that tells clients of one process apart, and a random number.
+fn identity(config: &ClientConfig, ip: IpAddr) -> (String, u32, usize) {
+    static CLIENTS: AtomicU32 = AtomicU32::new(0);
+    let number = CLIENTS.fetch_add(1, Ordering::Relaxed);
+    let random = RandomState::new().hash_one((std::process::id(), number, crate::message::now_millis()));
+    let instance = if config.instance_name == "DEFAULT" {
+        format!("{}#{random:x}", std::process::id())
+    } else {
+        config.instance_name.clone()
+    };
+    let mut client_id = format!("{ip}@{instance}");
+    if !config.unit_name.is_empty() {
+        client_id.push('@');
+        client_id.push_str(&config.unit_name);
+    }
+    let halves = random.to_be_bytes();
+    let salt = halves.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    (client_id, salt, usize::from(halves[6]) << 8 | usize::from(halves[7]))
+}

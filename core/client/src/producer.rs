@@ -1,0 +1,325 @@
+//! The producer: checks, chooses a queue, sends, and tries again on another broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mq_protocol::body::MessageQueue;
+use mq_protocol::header::{SendMessageRequestV2, SendMessageResponse};
+use mq_protocol::{Frame, RequestCode, ResponseCode};
+use tokio::time::Instant;
+
+use crate::client::Inner as ClientInner;
+use crate::remoting::refusal;
+use crate::route::{PublishQueue, Route, Template};
+use crate::{Error, ErrorCode, Message, ProducerConfig, SendReceipt, SendStatus};
+
+mod in_flight;
+mod outgoing;
+mod queue;
+
+use in_flight::InFlight;
+use outgoing::Outgoing;
+use queue::Choice;
+
+/// Sends messages. Clones share one producer; any number of threads may use it at a time.
+///
+/// The futures of its sends do their work when they are polled: nothing is spawned. Dropping one gives the
+/// send up, which does not unsend what was written already.
+#[derive(Clone)]
+pub struct Producer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Arc<ClientInner>,
+    config: ProducerConfig,
+    /// The group in the client's namespace.
+    group: String,
+    in_flight: InFlight,
+    closed: AtomicBool,
+}
+
+impl Producer {
+    pub(crate) fn new(client: Arc<ClientInner>, config: ProducerConfig) -> Result<Producer, Error> {
+        config.check()?;
+        let group = client.wrap(&config.group).into_owned();
+        client.add_producer(&group);
+        let in_flight =
+            InFlight::new(config.max_in_flight, config.max_in_flight_bytes, config.wait_when_full);
+        let closed = AtomicBool::new(false);
+        Ok(Producer { inner: Arc::new(Inner { client, config, group, in_flight, closed }) })
+    }
+
+    /// Sends a message within the time of `send_timeout`.
+    ///
+    /// # Errors
+    /// `ARGUMENT`, `TOO_LARGE`: nothing was sent. `TIMEOUT`, `NETWORK`: it may have been stored all the same.
+    /// `NOT_FOUND`: no route. `THROTTLED`, `QUEUE_FULL`: slow down. `DENIED`, `BROKER`: the broker refused.
+    pub async fn send(&self, message: Message) -> Result<SendReceipt, Error> {
+        self.send_with_timeout(message, self.inner.config.send_timeout).await
+    }
+
+    /// Sends a message within this time, all retries included.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub async fn send_with_timeout(&self, message: Message, timeout: Duration) -> Result<SendReceipt, Error> {
+        let choice = Choice::of(&message);
+        self.inner.send_one(message, choice, Instant::now() + timeout).await
+    }
+
+    /// Sends a message to this very queue; it is not tried again on another.
+    ///
+    /// # Errors
+    /// As [`Producer::send`]; `ARGUMENT` if the topic has no such queue.
+    pub async fn send_to_queue(
+        &self,
+        message: Message,
+        queue: &MessageQueue,
+        timeout: Duration,
+    ) -> Result<SendReceipt, Error> {
+        let choice = Choice::Exactly { broker_name: queue.broker_name.clone(), queue_id: queue.queue_id };
+        self.inner.send_one(message, choice, Instant::now() + timeout).await
+    }
+
+    /// Sends messages of one topic as one request: all are stored, in order and in one queue, or none is.
+    ///
+    /// The receipt tells the place of the first and all ids, joined with commas.
+    ///
+    /// # Errors
+    /// As [`Producer::send`]; `ARGUMENT` if the list is empty or mixes topics, or a message has a delivery time
+    /// or a message group of its own; `TOO_LARGE` if the list is over `max_message_size`.
+    pub async fn send_batch(&self, messages: Vec<Message>) -> Result<SendReceipt, Error> {
+        self.send_batch_with_timeout(messages, self.inner.config.send_timeout).await
+    }
+
+    /// As [`Producer::send_batch`] within this time.
+    ///
+    /// # Errors
+    /// As [`Producer::send_batch`].
+    pub async fn send_batch_with_timeout(
+        &self,
+        messages: Vec<Message>,
+        timeout: Duration,
+    ) -> Result<SendReceipt, Error> {
+        let inner = &self.inner;
+        inner.check_open()?;
+        let deadline = Instant::now() + timeout;
+        let choice = messages.first().map_or(Choice::Any, Choice::of);
+        let outgoing = Outgoing::batch(&messages, &inner.client, &inner.config)?;
+        let _permit = inner.in_flight.enter(outgoing.body.len(), deadline).await?;
+        inner.send(outgoing, choice, deadline).await
+    }
+
+    /// Sends a message without asking for an answer: it is on its way when this returns, no more.
+    ///
+    /// # Errors
+    /// As [`Producer::send`], without those of the broker.
+    pub async fn send_oneway(&self, message: Message) -> Result<(), Error> {
+        let inner = &self.inner;
+        inner.check_open()?;
+        let deadline = Instant::now() + inner.config.send_timeout;
+        let choice = Choice::of(&message);
+        let outgoing = inner.prepare(message).await?;
+        let _permit = inner.in_flight.enter(outgoing.body.len(), deadline).await?;
+        let (topic, route) = inner.client.route(&outgoing.topic, Some(inner.template()), deadline).await?;
+        let queue = queue::choose(&choice, &outgoing.topic, topic.turn(), &route, None)?;
+        let header = inner.header(&outgoing, queue);
+        inner.client.remoting.tell(&queue.peer, outgoing.code, &header, &outgoing.body, deadline).await
+    }
+
+    /// The queues of a topic that can be sent to.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`: no route. `NETWORK`, `TIMEOUT`: no NameServer answers.
+    pub async fn message_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
+        let inner = &self.inner;
+        inner.check_open()?;
+        mq_protocol::name::check_topic(topic)?;
+        let wrapped = inner.client.wrap(topic);
+        let (_, route) = inner.client.route(&wrapped, Some(inner.template()), inner.client.short()).await?;
+        let queue = |queue: &PublishQueue| MessageQueue {
+            topic: topic.to_owned(),
+            broker_name: queue.broker_name.to_string(),
+            queue_id: queue.queue_id,
+        };
+        Ok(route.publish.iter().map(queue).collect())
+    }
+
+    /// Waits (up to `close_timeout`) for the sends that are on their way and tells the brokers. Later sends
+    /// fail with `CLOSED`; later calls of this do nothing.
+    pub async fn close(&self) {
+        if self.inner.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.inner.in_flight.close(self.inner.config.close_timeout).await;
+        if self.inner.client.remove_producer(&self.inner.group) {
+            self.inner.client.unregister(std::slice::from_ref(&self.inner.group), None).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("group", &self.inner.config.group).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            self.client.remove_producer(&self.group);
+        }
+    }
+}
+
+impl Inner {
+    fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::closed("the producer"));
+        }
+        self.client.check_open()
+    }
+
+    fn template(&self) -> Template<'_> {
+        Template { topic: &self.config.create_topic_key, queues: self.config.default_topic_queue_nums }
+    }
+
+    /// Checks and encodes a message; a large body is compressed off the runtime's threads.
+    async fn prepare(&self, message: Message) -> Result<Outgoing, Error> {
+        let mut outgoing = Outgoing::single(message, &self.client, &self.config)?;
+        outgoing.compress(&self.client.runtime, &self.config).await?;
+        Ok(outgoing)
+    }
+
+    async fn send_one(
+        &self,
+        message: Message,
+        choice: Choice,
+        deadline: Instant,
+    ) -> Result<SendReceipt, Error> {
+        self.check_open()?;
+        let _permit = self.in_flight.enter(message.body.len(), deadline).await?;
+        let outgoing = self.prepare(message).await?;
+        self.send(outgoing, choice, deadline).await
+    }
+
+    async fn send(
+        &self,
+        mut outgoing: Outgoing,
+        choice: Choice,
+        deadline: Instant,
+    ) -> Result<SendReceipt, Error> {
+        let retries =
+            if matches!(choice, Choice::Any) { self.config.retry_times_when_send_failed } else { 0 };
+        let mut failed_on: Option<Arc<str>> = None;
+        // Stored, but not as well as wanted: the answer if nothing better comes.
+        let mut stored: Option<SendReceipt> = None;
+        let mut attempt = 0;
+        let mut turn = None;
+        loop {
+            let (topic, route) = self.client.route(&outgoing.topic, Some(self.template()), deadline).await?;
+            let turn = *turn.get_or_insert_with(|| topic.turn());
+            let queue = queue::choose(&choice, &outgoing.topic, turn, &route, failed_on.as_deref())?;
+            let result = self.attempt(&mut outgoing, queue, deadline).await;
+            let last = attempt == retries || Instant::now() >= deadline;
+            match result {
+                Ok(receipt) => {
+                    let retry = receipt.status != SendStatus::Ok
+                        && self.config.retry_another_broker_when_not_store_ok
+                        && has_other_broker(&route, &queue.broker_name);
+                    if last || !retry {
+                        return Ok(receipt);
+                    }
+                    outgoing.message_id.clone_from(&receipt.message_id);
+                    outgoing.shown_topic.clone_from(&receipt.topic);
+                    stored = Some(receipt);
+                }
+                Err(error) if last || !self.worth_a_retry(&error) => {
+                    let attempts = attempt + 1;
+                    let error = if attempt == 0 {
+                        error
+                    } else {
+                        error.context(format_args!("after {attempts} attempts"))
+                    };
+                    return stored.ok_or(error);
+                }
+                Err(error) => {
+                    tracing::debug!(topic = outgoing.topic, broker = &*queue.broker_name, %error, "sending again");
+                    if error.code() == ErrorCode::Network {
+                        // The broker may have moved. What comes of asking shows in the next attempt.
+                        let template = Some(self.template());
+                        let _ = self.client.refresh_route(&outgoing.topic, template, deadline).await;
+                    }
+                }
+            }
+            failed_on = Some(queue.broker_name.clone());
+            attempt += 1;
+        }
+    }
+
+    fn worth_a_retry(&self, error: &Error) -> bool {
+        match error.broker_code() {
+            Some(code) => self.config.retry_response_codes.contains(&code),
+            None => matches!(error.code(), ErrorCode::Network | ErrorCode::Timeout),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        outgoing: &mut Outgoing,
+        queue: &PublishQueue,
+        deadline: Instant,
+    ) -> Result<SendReceipt, Error> {
+        let header = self.header(outgoing, queue);
+        let connection = self.client.remoting.connection(&queue.peer, deadline).await?;
+        let answer = connection.call(outgoing.code, &header, &outgoing.body, deadline).await?;
+        receipt(outgoing, queue, &answer)
+    }
+
+    fn header<'a>(&'a self, outgoing: &'a Outgoing, queue: &PublishQueue) -> SendMessageRequestV2<'a> {
+        SendMessageRequestV2 {
+            producer_group: &self.group,
+            topic: &outgoing.topic,
+            default_topic: &self.config.create_topic_key,
+            default_topic_queue_nums: self.config.default_topic_queue_nums,
+            queue_id: queue.queue_id,
+            sys_flag: outgoing.sys_flag,
+            born_timestamp: outgoing.born_timestamp,
+            flag: outgoing.flag,
+            properties: Some(&outgoing.properties),
+            reconsume_times: Some(0),
+            unit_mode: Some(false),
+            max_reconsume_times: None,
+            batch: Some(outgoing.code == RequestCode::SEND_BATCH_MESSAGE),
+        }
+    }
+}
+
+fn has_other_broker(route: &Route, name: &str) -> bool {
+    route.publish.iter().any(|queue| &*queue.broker_name != name)
+}
+
+/// Reads the answer to a send; takes the texts of `outgoing` that are not needed any more.
+fn receipt(outgoing: &mut Outgoing, queue: &PublishQueue, answer: &Frame) -> Result<SendReceipt, Error> {
+    let status = match answer.response_code() {
+        ResponseCode::SUCCESS => SendStatus::Ok,
+        ResponseCode::FLUSH_DISK_TIMEOUT => SendStatus::FlushDiskTimeout,
+        ResponseCode::FLUSH_SLAVE_TIMEOUT => SendStatus::FlushSlaveTimeout,
+        ResponseCode::SLAVE_NOT_AVAILABLE => SendStatus::SlaveNotAvailable,
+        _ => return Err(refusal(answer, outgoing.code, queue.peer.address())),
+    };
+    let header: SendMessageResponse<'_> = answer.header()?;
+    Ok(SendReceipt {
+        message_id: std::mem::take(&mut outgoing.message_id),
+        offset_message_id: header.msg_id.to_owned(),
+        topic: std::mem::take(&mut outgoing.shown_topic),
+        broker_name: queue.broker_name.clone(),
+        queue_id: header.queue_id,
+        queue_offset: header.queue_offset,
+        status,
+        transaction_id: header.transaction_id.map(str::to_owned),
+        region_id: header.region_id.map(str::to_owned),
+    })
+}

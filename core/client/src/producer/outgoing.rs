@@ -1,0 +1,150 @@
+//! A message, or a list of messages, made ready for the wire.
+
+use bytes::{Bytes, BytesMut};
+use mq_protocol::message::batch::BatchElement;
+use mq_protocol::property::{key, push_pair};
+use mq_protocol::{RequestCode, name};
+use tokio::runtime::Handle;
+
+use crate::client::Inner as ClientInner;
+use crate::message::{Delivery, now_millis};
+use crate::{Error, ErrorCode, Message, ProducerConfig};
+
+/// From this size on a body is compressed on a thread of its own.
+const LARGE: usize = 128 * 1024;
+
+pub(super) struct Outgoing {
+    pub(super) code: RequestCode,
+    /// In the client's namespace.
+    pub(super) topic: String,
+    /// As the application wrote it.
+    pub(super) shown_topic: String,
+    pub(super) message_id: String,
+    pub(super) properties: String,
+    pub(super) body: Bytes,
+    pub(super) sys_flag: i32,
+    pub(super) flag: i32,
+    pub(super) born_timestamp: i64,
+}
+
+impl Outgoing {
+    pub(super) fn single(
+        message: Message,
+        client: &ClientInner,
+        config: &ProducerConfig,
+    ) -> Result<Outgoing, Error> {
+        message.check()?;
+        check_size(&message.topic, message.body.len(), config)?;
+        let born_timestamp = now_millis();
+        let message_id = client.ids.next(born_timestamp);
+        let properties = message.encode_properties(&message_id)?;
+        Ok(Outgoing {
+            code: RequestCode::SEND_MESSAGE_V2,
+            topic: client.wrap(&message.topic).into_owned(),
+            shown_topic: message.topic,
+            message_id,
+            properties,
+            body: message.body,
+            sys_flag: 0,
+            flag: message.flag,
+            born_timestamp,
+        })
+    }
+
+    pub(super) fn batch(
+        messages: &[Message],
+        client: &ClientInner,
+        config: &ProducerConfig,
+    ) -> Result<Outgoing, Error> {
+        let Some(first) = messages.first() else {
+            return Err(Error::argument("the list of messages is empty; give at least one"));
+        };
+        if first.topic.starts_with(name::RETRY_PREFIX) {
+            return Err(Error::argument(format!(
+                "topic '{}' is a retry topic, which takes no lists; send the messages one by one",
+                first.topic
+            )));
+        }
+        let born_timestamp = now_millis();
+        let mut ids = String::new();
+        let mut body = BytesMut::new();
+        for message in messages {
+            message.check()?;
+            let odd = if message.topic != first.topic {
+                Some(format!("topic '{}'", message.topic))
+            } else if message.message_group != first.message_group {
+                Some("another message group".to_owned())
+            } else if message.delivery != Delivery::Now {
+                Some("a delivery time".to_owned())
+            } else {
+                None
+            };
+            if let Some(odd) = odd {
+                return Err(Error::argument(format!(
+                    "a list to topic '{}' contains a message with {odd}; send that one by itself",
+                    first.topic
+                )));
+            }
+            let id = client.ids.next(born_timestamp);
+            let properties = message.encode_properties(&id)?;
+            let element = BatchElement { flag: message.flag, body: &message.body, properties: &properties };
+            check_size(&first.topic, body.len() + element.encoded_len(), config)?;
+            element.encode(&mut body);
+            if !ids.is_empty() {
+                ids.push(',');
+            }
+            ids.push_str(&id);
+        }
+        let mut properties = String::new();
+        push_pair(&mut properties, key::UNIQ_KEY, &client.ids.next(born_timestamp));
+        Ok(Outgoing {
+            code: RequestCode::SEND_BATCH_MESSAGE,
+            topic: client.wrap(&first.topic).into_owned(),
+            shown_topic: first.topic.clone(),
+            message_id: ids,
+            properties,
+            body: body.freeze(),
+            sys_flag: 0,
+            flag: 0,
+            born_timestamp,
+        })
+    }
+
+    /// Compresses the body if it is large enough for that and gets smaller by it.
+    pub(super) async fn compress(&mut self, runtime: &Handle, config: &ProducerConfig) -> Result<(), Error> {
+        if self.body.len() < config.compress_body_over.max(1) {
+            return Ok(());
+        }
+        let (kind, level) = (config.compression(), config.compress_level);
+        let body = self.body.clone();
+        let pack = move || kind.compress(&body, level);
+        let packed = if self.body.len() < LARGE {
+            pack()
+        } else {
+            runtime
+                .spawn_blocking(pack)
+                .await
+                .map_err(|error| Error::new(ErrorCode::Internal, format!("compressing a body: {error}")))?
+        };
+        let packed = packed
+            .map_err(|error| Error::new(ErrorCode::Internal, format!("compressing a body: {error}")))?;
+        if packed.len() < self.body.len() {
+            self.body = packed.into();
+            self.sys_flag |= kind.flags();
+        }
+        Ok(())
+    }
+}
+
+fn check_size(topic: &str, size: usize, config: &ProducerConfig) -> Result<(), Error> {
+    if size <= config.max_message_size {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::TooLarge,
+        format!(
+            "the body for topic '{topic}' has {size} bytes; at most {} are allowed ('max_message_size', and the broker's own limit)",
+            config.max_message_size
+        ),
+    ))
+}
