@@ -91,7 +91,7 @@ def apache_broker(folder: Path) -> Iterator[Broker]:
     start = time.monotonic()
     namesrv = apache.NameServer(folder / "namesrv").start()
     # As its users run it: a gigabyte a log file and a heap that is no bottleneck.
-    broker = apache.Broker(folder / "broker", namesrv.address, conf={"mappedFileSizeCommitLog": 1 << 30})
+    broker = apache.Broker(folder / "broker", namesrv.address, conf={"mappedFileSizeCommitLog": 1 << 30}, jvm=apache.FULL)
     try:
         broker.start()
         assert broker.process is not None
@@ -149,7 +149,7 @@ def brokers(seconds: float, folder: Path) -> list[Figure]:
                 home = folder / f"producer-{broker.kind}-{size}"
                 load = "org.apache.rocketmq.example.benchmark.Producer"
                 arguments = ["-n", broker.namesrv, "-t", TOPIC, "-w", "64", "-s", str(size)]
-                command, env = apache.java(load, apache.NEWEST, home, jvm=["-Xmx1g", "-XX:TieredStopAtLevel=4"], args=arguments)
+                command, env = apache.java(load, apache.NEWEST, home, jvm=apache.FULL, args=arguments)
                 figures.append(measure(f"Apache's Producer, 64 threads, {size} B", broker, TOPIC, command, seconds, env))
                 for topic, options, what in [
                     ("sync", ["--threads", "64"], "64 tasks"),

@@ -24,7 +24,9 @@ UPDATE_BROKER_CONFIG = 25
 TOOLS = Path(os.environ.get("MQ_TOOLS") or Path.home() / ".cache/libmq-tools")
 
 # A JVM on a small machine that is here for seconds: little heap, one collector thread, no second compiler.
-_SMALL = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MaxDirectMemorySize=512m", "-Xshare:auto"]
+SMALL = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MaxDirectMemorySize=512m")
+# For measurements: both compilers, the usual collector, a heap that is no bottleneck.
+FULL = ("-Xms1g", "-Xmx2g", "-XX:MaxDirectMemorySize=2g")
 _OPENS = [f"--add-exports=java.base/{package}=ALL-UNNAMED" for package in ("sun.nio.ch", "jdk.internal.ref")] + [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in (
@@ -51,11 +53,18 @@ def library(version: str) -> Path:
 
 
 def java(
-    main: str, version: str, home: Path, *, encoding: str = "JSON", classes: Path | None = None, args: Sequence[str] = ()
+    main: str,
+    version: str,
+    home: Path,
+    *,
+    jvm: Sequence[str] = SMALL,
+    encoding: str = "JSON",
+    classes: Path | None = None,
+    args: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, str]]:
     """Command and environment that run `main` with a version's jars; its logs and temporary files stay under `home`.
 
-    `encoding` is how it writes the headers of frames: JSON or ROCKETMQ.
+    `jvm` are its options (SMALL, FULL or others); `encoding` is how it writes the headers of frames: JSON or ROCKETMQ.
     """
     for folder in ("conf", "tmp"):
         (home / folder).mkdir(parents=True, exist_ok=True)
@@ -64,7 +73,7 @@ def java(
     path = [*([str(classes)] if classes else []), f"{library(version)}/*"]
     folders = [f"-Duser.home={home}", f"-Djava.io.tmpdir={home}/tmp"]
     wire = f"-Drocketmq.serialize.type={encoding}"
-    command = ["java", *_SMALL, *_OPENS, *folders, wire, "-cp", ":".join(path), main, *args]
+    command = ["java", *jvm, *_OPENS, *folders, wire, "-cp", ":".join(path), main, *args]
     return command, {"ROCKETMQ_HOME": str(home)}
 
 
@@ -78,18 +87,22 @@ class _Server:
 
     process: Process | None = None
 
-    def __init__(self, version: str, home: Path, encoding: str) -> None:
+    def __init__(self, version: str, home: Path, encoding: str, jvm: Sequence[str]) -> None:
         if version not in VERSIONS:
             raise StartFailed(f"no version {version} here; there are {', '.join(VERSIONS)}")
         self.version = version
         self.home = home
         self.encoding = encoding
+        self.jvm = jvm
         self.port = 0
 
     @property
     def address(self) -> str:
         """HOST:PORT."""
         return f"{HOST}:{self.port}"
+
+    def _java(self, main: str, conf: Path) -> tuple[list[str], dict[str, str]]:
+        return java(main, self.version, self.home, jvm=self.jvm, encoding=self.encoding, args=["-c", str(conf)])
 
     def stop(self) -> int:
         """A clean stop (SIGTERM); the exit status."""
@@ -104,9 +117,14 @@ class NameServer(_Server):
     """Apache's NameServer."""
 
     def __init__(
-        self, home: Path, version: str = NEWEST, conf: Mapping[str, object] | None = None, encoding: str = "JSON"
+        self,
+        home: Path,
+        version: str = NEWEST,
+        conf: Mapping[str, object] | None = None,
+        encoding: str = "JSON",
+        jvm: Sequence[str] = SMALL,
     ) -> None:
-        super().__init__(version, home, encoding)
+        super().__init__(version, home, encoding, jvm)
         self.conf = dict(conf or {})
 
     def start(self) -> NameServer:
@@ -146,8 +164,9 @@ class Broker(_Server):
         data: Path | None = None,
         name: str = "broker-a",
         encoding: str = "JSON",
+        jvm: Sequence[str] = SMALL,
     ) -> None:
-        super().__init__(version, home, encoding)
+        super().__init__(version, home, encoding, jvm)
         self.namesrv = namesrv
         self.conf = dict(conf or {})
         self.data = data or home / "store"

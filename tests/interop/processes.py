@@ -104,6 +104,11 @@ class Process:
             )
         Process._all.append(self)
 
+    @property
+    def pid(self) -> int:
+        """The program's own process id."""
+        return self.child.pid
+
     def ended(self) -> bool:
         """True once the child is gone."""
         return self.child.poll() is not None
