@@ -133,13 +133,7 @@ class NameServer(_Server):
         file = self.home / "namesrv.conf"
         base = {"listenPort": self.port, "bindAddress": HOST, "kvConfigPath": self.home / "kvConfig.json"}
         _properties(file, base | self.conf)
-        command, env = java(
-            "org.apache.rocketmq.namesrv.NamesrvStartup",
-            self.version,
-            self.home,
-            encoding=self.encoding,
-            args=["-c", str(file)],
-        )
+        command, env = self._java("org.apache.rocketmq.namesrv.NamesrvStartup", file)
         self.process = Process(f"namesrv {self.version}", command, env=env, log=self.home / "namesrv.log", cwd=self.home)
         wait_for("the NameServer answers", self._answers, 60, self.process)
         return self
@@ -203,9 +197,7 @@ class Broker(_Server):
             "transientStorePoolEnable": "false",
         }
         _properties(file, base | self.conf)
-        command, env = java(
-            "org.apache.rocketmq.broker.BrokerStartup", self.version, self.home, encoding=self.encoding, args=["-c", str(file)]
-        )
+        command, env = self._java("org.apache.rocketmq.broker.BrokerStartup", file)
         self.process = Process(f"broker {self.version}", command, env=env, log=self.home / "broker.log", cwd=self.home)
         wait_for(f"broker {self.published} is routed by {self.namesrv}", self._routed, 90, self.process)
         return self
