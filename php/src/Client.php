@@ -1,0 +1,233 @@
+<?php
+
+/** Client: the connection to one cluster. */
+
+declare(strict_types=1);
+
+namespace LibMq;
+
+use FFI\CData;
+use LibMq\Internal\Library;
+use LibMq\Internal\Queue;
+
+/**
+ * A client of one cluster: connections, routes, threads. One per process and cluster, as a rule. Producers and consumers are
+ * made from it, and closing it closes them. It connects when it first has to.
+ *
+ * All that has a result later (PendingSend, messages for a PushConsumer) arrives when this thread asks for it: in await(), run()
+ * or poll(). After a fork the child needs a client of its own; the parent's gives it a ForkedException.
+ */
+final class Client
+{
+    private readonly CData $handle;
+    private readonly Queue $queue;
+    private bool $closed = false;
+    private int $lastTag = 0;
+    /** @var array<int, callable(CData): void> what to do when the event with a tag comes */
+    private array $pending = [];
+    /** @var array<int, \WeakReference<PushConsumer>> */
+    private array $consumers = [];
+    /** @var \SplQueue<CData> events with messages that no listener has seen yet */
+    private readonly \SplQueue $inbox;
+
+    /**
+     * @param string                                    $namesrv  the NameServers: host:port[;host:port…]
+     * @param array<string, string|int|float|bool|null> $settings by name, as the settings page lists them; the names of the Java
+     *                                                            client are understood too
+     *
+     * @throws ConfigException for an unknown name or a bad value
+     */
+    public function __construct(string $namesrv, array $settings = [])
+    {
+        $ffi = Library::get();
+        $this->handle = Library::withConfig(
+            ['language' => 'PHP', 'namesrv' => $namesrv] + $settings,
+            static fn (CData $config): CData => Library::make('mq_client', static fn (CData $out) => $ffi->mq_client_new($config, $out)),
+        );
+        $this->queue = new Queue();
+        $this->inbox = new \SplQueue();
+    }
+
+    public function __destruct()
+    {
+        try {
+            if (isset($this->handle)) {
+                $this->close();
+            }
+        } catch (MqException) {
+            // Nobody is there to hear of it: a forked child, or a close that was cut off.
+        }
+        if (isset($this->handle)) {
+            Library::get()->mq_client_free($this->handle);
+        }
+    }
+
+    /** The version of the native library. */
+    public static function version(): string
+    {
+        return Library::get()->mq_version();
+    }
+
+    /**
+     * Makes a producer. It connects when it first sends.
+     *
+     * @param string                                    $group    the producer group
+     * @param array<string, string|int|float|bool|null> $settings by name
+     */
+    public function producer(string $group, array $settings = []): Producer
+    {
+        $this->checkOpen();
+        return new Producer($this, $this->handle, ['group' => $group] + $settings);
+    }
+
+    /**
+     * Makes a consumer; PushConsumer::run() or start() joins the group.
+     *
+     * @param string                                    $group           the consumer group; its members share the queues
+     * @param array<string, string>                     $subscriptions   topics and what to take of them: '*', or tags as in
+     *                                                                   'paid || refunded'
+     * @param array<string, string|int|float|bool|null> $settings        by name
+     * @param (callable(MessageView, \Throwable): mixed)|null $onListenerError called for what a listener throws; error_log() unless given
+     */
+    public function pushConsumer(string $group, array $subscriptions, array $settings = [], ?callable $onListenerError = null): PushConsumer
+    {
+        $this->checkOpen();
+        $tag = $this->nextTag();
+        $all = ['group' => $group] + $settings;
+        $consumer = new PushConsumer($this, $this->handle, $this->queue, $tag, $all, $subscriptions, $onListenerError);
+        $this->consumers[$tag] = \WeakReference::create($consumer);
+        return $consumer;
+    }
+
+    /**
+     * Takes what has arrived, or waits up to $timeout seconds for something: ends PendingSends, calls listeners.
+     *
+     * @return int how many events that was
+     */
+    public function poll(float $timeout = 0.0): int
+    {
+        if ($this->closed) {
+            return 0;
+        }
+        $count = $this->pump($this->inbox->isEmpty() ? $timeout : 0.0);
+        while (!$this->inbox->isEmpty()) {
+            $event = $this->inbox->dequeue();
+            $consumer = $this->consumerOf($event);
+            if ($consumer === null) {
+                Library::get()->mq_event_free($event);
+            } else {
+                $consumer->deliver($event);
+            }
+        }
+        return $count;
+    }
+
+    /**
+     * A stream that is readable while poll() has something to do, for stream_select() or an event loop. Not to be read or closed.
+     *
+     * @return resource
+     */
+    public function stream(): mixed
+    {
+        $this->checkOpen();
+        return $this->queue->stream();
+    }
+
+    /**
+     * Closes the client and all that was made from it: consumers finish what they were handed, commit and leave their groups,
+     * sends on their way get their results. What is not done within $timeout seconds (5 unless given) is cut, without an
+     * error. Closing twice is fine.
+     */
+    public function close(?float $timeout = null): void
+    {
+        if ($this->closed) {
+            return;
+        }
+        foreach ($this->consumers as $consumer) {
+            $consumer->get()?->close($timeout);
+        }
+        $this->closed = true;
+        try {
+            Library::check(Library::get()->mq_client_close($this->handle, Library::milliseconds($timeout)));
+        } catch (TimeoutException) {
+            // Cut off after its time: closed all the same.
+        }
+        // Every send that was accepted has its event by now.
+        while ($this->pending !== [] && $this->pump(0.0) > 0) {
+        }
+        while (!$this->inbox->isEmpty()) {
+            Library::get()->mq_event_free($this->inbox->dequeue());
+        }
+    }
+
+    /** Whether it is closed. */
+    public function isClosed(): bool
+    {
+        return $this->closed;
+    }
+
+    /**
+     * Begins a call; when its event comes, $done takes it.
+     *
+     * @internal
+     *
+     * @param callable(CData, int): ?CData $call gets the queue and the tag
+     * @param callable(CData): void        $done must not throw
+     */
+    public function begin(callable $call, callable $done): int
+    {
+        $tag = $this->nextTag();
+        Library::check($call($this->queue->handle, $tag));
+        $this->pending[$tag] = $done;
+        return $tag;
+    }
+
+    /**
+     * Takes events without calling listeners; messages stay in the inbox for poll().
+     *
+     * @internal
+     */
+    public function pump(float $timeout): int
+    {
+        $ffi = Library::get();
+        $events = $this->queue->take($timeout);
+        foreach ($events as $event) {
+            if ($ffi->mq_event_kind($event) === Library::EVENT_MESSAGE) {
+                $this->inbox->enqueue($event);
+                continue;
+            }
+            $tag = $ffi->mq_event_tag($event);
+            if (isset($this->pending[$tag])) {
+                $done = $this->pending[$tag];
+                unset($this->pending[$tag]);
+                $done($event);
+            }
+            $ffi->mq_event_free($event);
+        }
+        Log::poll();
+        return count($events);
+    }
+
+    /** @internal */
+    public function queueHandle(): CData
+    {
+        return $this->queue->handle;
+    }
+
+    private function nextTag(): int
+    {
+        return ++$this->lastTag;
+    }
+
+    private function consumerOf(CData $event): ?PushConsumer
+    {
+        return ($this->consumers[Library::get()->mq_event_tag($event)] ?? null)?->get();
+    }
+
+    private function checkOpen(): void
+    {
+        if ($this->closed) {
+            throw Library::error(5, 'the client is closed; make a new one');
+        }
+    }
+}

@@ -1,0 +1,187 @@
+<?php
+
+/** Producer: sends messages. */
+
+declare(strict_types=1);
+
+namespace LibMq;
+
+use FFI\CData;
+use LibMq\Internal\Library;
+
+/**
+ * Sends messages. Every send is tried again at another broker where that can help, within its time limit; after an error the
+ * message may have arrived all the same. Timeouts are in seconds; null is the setting send_timeout, 3 seconds unless set.
+ */
+final class Producer
+{
+    private readonly CData $handle;
+    private bool $closed = false;
+
+    /**
+     * @internal
+     *
+     * @param array<string, string|int|float|bool|null> $settings
+     */
+    public function __construct(private readonly Client $client, CData $clientHandle, array $settings)
+    {
+        $ffi = Library::get();
+        $this->handle = Library::withConfig($settings, static fn (CData $config): CData => Library::make(
+            'mq_producer',
+            static fn (CData $out) => $ffi->mq_producer_new($clientHandle, $config, $out),
+        ));
+    }
+
+    public function __destruct()
+    {
+        if (isset($this->handle)) {
+            Library::get()->mq_producer_free($this->handle);
+        }
+    }
+
+    /**
+     * Sends a message and waits for the broker's receipt.
+     *
+     * @throws MqException why it was not sent
+     */
+    public function send(Message $message, ?float $timeout = null): SendReceipt
+    {
+        return $this->sendWith([$message], fn (CData $messages, CData $out) => Library::get()
+            ->mq_producer_send($this->handle, $messages[0], Library::milliseconds($timeout), $out));
+    }
+
+    /**
+     * Sends messages of one topic as one: all are stored, one after the other in one queue, or none.
+     *
+     * @param list<Message> $messages
+     *
+     * @throws MqException why they were not sent
+     */
+    public function sendBatch(array $messages, ?float $timeout = null): SendReceipt
+    {
+        return $this->sendWith($messages, fn (CData $all, CData $out) => Library::get()
+            ->mq_producer_send_batch($this->handle, $all, count($messages), Library::milliseconds($timeout), $out));
+    }
+
+    /** Sends a message without waiting. */
+    public function sendAsync(Message $message, ?float $timeout = null): PendingSend
+    {
+        return $this->sendAsyncWith([$message], fn (CData $messages, CData $queue, int $tag) => Library::get()
+            ->mq_producer_send_async($this->handle, $messages[0], Library::milliseconds($timeout), $queue, $tag));
+    }
+
+    /**
+     * Sends messages as sendBatch() does, without waiting.
+     *
+     * @param list<Message> $messages
+     */
+    public function sendBatchAsync(array $messages, ?float $timeout = null): PendingSend
+    {
+        return $this->sendAsyncWith($messages, fn (CData $all, CData $queue, int $tag) => Library::get()
+            ->mq_producer_send_batch_async($this->handle, $all, count($messages), Library::milliseconds($timeout), $queue, $tag));
+    }
+
+    /** Sends a message and asks for no answer: returns when it is handed to the connection. It may get lost. */
+    public function sendOneway(Message $message): void
+    {
+        $this->withMessages([$message], function (CData $messages): void {
+            Library::check(Library::get()->mq_producer_send_oneway($this->handle, $messages[0]));
+        });
+    }
+
+    /** Waits for the sends on their way, for $timeout seconds (5 unless given), and closes. Closing twice is fine. */
+    public function close(?float $timeout = null): void
+    {
+        if ($this->closed) {
+            return;
+        }
+        $this->closed = true;
+        try {
+            Library::check(Library::get()->mq_producer_close($this->handle, Library::milliseconds($timeout)));
+        } catch (TimeoutException) {
+            // Cut off after its time: closed all the same.
+        }
+    }
+
+    /**
+     * @param list<Message>                  $messages
+     * @param callable(CData, CData): ?CData $send     gets the messages and the place for the receipt
+     */
+    private function sendWith(array $messages, callable $send): SendReceipt
+    {
+        return $this->withMessages($messages, static function (CData $all) use ($send): SendReceipt {
+            $receipt = Library::make('mq_receipt', static fn (CData $out) => $send($all, $out));
+            try {
+                return Library::receipt($receipt);
+            } finally {
+                Library::get()->mq_receipt_free($receipt);
+            }
+        });
+    }
+
+    /**
+     * @param list<Message>                       $messages
+     * @param callable(CData, CData, int): ?CData $send     gets the messages, the queue and the tag
+     */
+    private function sendAsyncWith(array $messages, callable $send): PendingSend
+    {
+        return $this->withMessages($messages, fn (CData $all): PendingSend => new PendingSend(
+            $this->client,
+            static fn (CData $queue, int $tag) => $send($all, $queue, $tag),
+            fn (int $tag) => Library::check(Library::get()->mq_producer_cancel($this->handle, $this->client->queueHandle(), $tag)),
+        ));
+    }
+
+    /**
+     * Messages in the core's form, while $use runs.
+     *
+     * @template T
+     *
+     * @param list<Message>      $messages
+     * @param callable(CData): T $use      gets an array of pointers
+     *
+     * @return T
+     */
+    private function withMessages(array $messages, callable $use): mixed
+    {
+        $ffi = Library::get();
+        $all = $ffi->new('mq_message *[' . max(1, count($messages)) . ']') ?? throw new \LogicException('no type mq_message');
+        $made = [];
+        try {
+            foreach ($messages as $message) {
+                $native = Library::make(
+                    'mq_message',
+                    static fn (CData $out) => $ffi->mq_message_new($message->topic, strlen($message->topic), $message->body, strlen($message->body), $out),
+                );
+                $all[count($made)] = $made[] = $native;
+                self::fill($native, $message);
+            }
+            return $use($all);
+        } finally {
+            foreach ($made as $native) {
+                $ffi->mq_message_free($native);
+            }
+        }
+    }
+
+    private static function fill(CData $native, Message $message): void
+    {
+        $ffi = Library::get();
+        if ($message->tag !== null) {
+            Library::check($ffi->mq_message_set_tag($native, $message->tag, strlen($message->tag)));
+        }
+        foreach ($message->keys as $key) {
+            Library::check($ffi->mq_message_add_key($native, $key, strlen($key)));
+        }
+        foreach ($message->properties as $name => $value) {
+            $name = (string) $name; // PHP makes numbers of array keys that look like numbers
+            Library::check($ffi->mq_message_set_property($native, $name, strlen($name), $value, strlen($value)));
+        }
+        if ($message->messageGroup !== null) {
+            Library::check($ffi->mq_message_set_group($native, $message->messageGroup, strlen($message->messageGroup)));
+        }
+        if ($message->delayLevel !== 0) {
+            Library::check($ffi->mq_message_set_delay_level($native, $message->delayLevel));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+<?php
+
+/** PushConsumer: hands the messages of a group's subscriptions to a listener. */
+
+declare(strict_types=1);
+
+namespace LibMq;
+
+use FFI\CData;
+use LibMq\Internal\Library;
+use LibMq\Internal\Queue;
+
+/**
+ * A member of a consumer group. Its listener runs on this thread, one message at a time, within run() or poll(); a listener
+ * gets a MessageView, and may return a ConsumeResult. One that throws means later, anything else success.
+ */
+final class PushConsumer
+{
+    private readonly CData $handle;
+    /** @var (callable(MessageView): mixed)|null */
+    private mixed $listener = null;
+    private bool $stopped = false;
+    private bool $closed = false;
+    /** The event that the listener is working on. */
+    private ?CData $current = null;
+
+    /**
+     * @internal
+     *
+     * @param array<string, string|int|float|bool|null>       $settings
+     * @param array<string, string>                           $subscriptions
+     * @param (callable(MessageView, \Throwable): mixed)|null $onListenerError
+     */
+    public function __construct(
+        private readonly Client $client,
+        CData $clientHandle,
+        Queue $queue,
+        int $tag,
+        array $settings,
+        array $subscriptions,
+        private readonly mixed $onListenerError,
+    ) {
+        $ffi = Library::get();
+        $this->handle = Library::withConfig($settings, static fn (CData $config): CData => Library::make(
+            'mq_push_consumer',
+            static fn (CData $out) => $ffi->mq_push_consumer_new($clientHandle, $config, $queue->handle, $tag, $out),
+        ));
+        foreach ($subscriptions as $topic => $expression) {
+            $topic = (string) $topic; // PHP makes numbers of array keys that look like numbers
+            Library::check($ffi->mq_push_consumer_subscribe($this->handle, $topic, strlen($topic), $expression, strlen($expression)));
+        }
+    }
+
+    public function __destruct()
+    {
+        if (isset($this->handle)) {
+            if ($this->current !== null) {
+                Library::get()->mq_event_free($this->current); // the listener called exit(): nobody will answer
+            }
+            try {
+                $this->close();
+            } catch (MqException) {
+                // Nobody is there to hear of it: a forked child.
+            }
+            Library::get()->mq_push_consumer_free($this->handle);
+        }
+    }
+
+    /**
+     * Joins the group. From then on poll() hands messages to the listener.
+     *
+     * @param callable(MessageView): mixed $listener
+     */
+    public function start(callable $listener): void
+    {
+        $this->listener = $listener;
+        Library::check(Library::get()->mq_push_consumer_start($this->handle, 0));
+    }
+
+    /**
+     * Joins the group and hands messages to the listener until stop() is called or, where pcntl is there, SIGTERM or SIGINT
+     * comes; then closes. For use in a loop of one's own there are start() and poll().
+     *
+     * @param callable(MessageView): mixed $listener
+     */
+    public function run(callable $listener): void
+    {
+        $before = [];
+        $signals = function_exists('pcntl_signal') ? [SIGTERM, SIGINT] : [];
+        $async = $signals !== [] && pcntl_async_signals(true);
+        foreach ($signals as $signal) {
+            $before[$signal] = pcntl_signal_get_handler($signal);
+            pcntl_signal($signal, function (): void {
+                $this->stop();
+            });
+        }
+        try {
+            $this->start($listener);
+            while (!$this->stopped && !$this->closed) {
+                $this->poll(0.1); // signal handlers run between the slices
+            }
+        } finally {
+            try {
+                $this->close();
+            } finally {
+                foreach ($before as $signal => $handler) {
+                    pcntl_signal($signal, $handler);
+                }
+                if ($signals !== []) {
+                    pcntl_async_signals($async);
+                }
+            }
+        }
+    }
+
+    /** Hands what has arrived to the listener, or waits up to $timeout seconds for something; as Client::poll(). */
+    public function poll(float $timeout = 0.0): int
+    {
+        return $this->client->poll($timeout);
+    }
+
+    /** Lets run() end, after the messages at hand; from a listener or a signal handler. */
+    public function stop(): void
+    {
+        $this->stopped = true;
+    }
+
+    /** Stops to fetch and hand out messages until resume(); the consumer stays in its group. */
+    public function suspend(): void
+    {
+        Library::check(Library::get()->mq_push_consumer_suspend($this->handle));
+    }
+
+    /** Hands out messages again. */
+    public function resume(): void
+    {
+        Library::check(Library::get()->mq_push_consumer_resume($this->handle));
+    }
+
+    /**
+     * Fetches no more, lets the listener finish what is at hand, commits and leaves the group, within $timeout seconds (5
+     * unless given); what is not answered by then is delivered again. Called by the listener itself it returns at once, the
+     * listener's answer still counts, and the rest is done meanwhile. Closing twice is fine.
+     */
+    public function close(?float $timeout = null): void
+    {
+        if ($this->closed) {
+            return;
+        }
+        $this->closed = $this->current !== null;
+        $ended = false;
+        try {
+            $this->client->begin(
+                fn (CData $queue, int $tag) => Library::get()
+                    ->mq_push_consumer_close_async($this->handle, Library::milliseconds($timeout), $queue, $tag),
+                static function () use (&$ended): void {
+                    $ended = true; // also when it was cut off after its time
+                },
+            );
+            while (!$ended && !$this->closed) {
+                $this->client->poll(0.1);
+            }
+        } finally {
+            $this->closed = true;
+        }
+    }
+
+    /** Whether it is closed. */
+    public function isClosed(): bool
+    {
+        return $this->closed;
+    }
+
+    /**
+     * Gives one event's messages to the listener and frees it.
+     *
+     * @internal
+     */
+    public function deliver(CData $event): void
+    {
+        $ffi = Library::get();
+        $outer = $this->current; // of a listener that polls
+        $this->current = $event;
+        try {
+            $result = null;
+            for ($i = 0, $count = $ffi->mq_event_message_count($event); $i < $count && !$this->closed && !$result?->isLater; ++$i) {
+                $result = $this->listen(new MessageView($ffi->mq_event_message($event, $i)));
+            }
+            if ($result !== null) {
+                Library::check($ffi->mq_event_reply($event, $result->isLater ? 1 : 0, $result->delayLevel ?? 0));
+            }
+        } finally {
+            $this->current = $outer;
+            $ffi->mq_event_free($event); // without an answer: later
+        }
+    }
+
+    private function listen(MessageView $message): ConsumeResult
+    {
+        try {
+            $result = $this->listener !== null ? ($this->listener)($message) : ConsumeResult::later();
+            return $result instanceof ConsumeResult ? $result : ConsumeResult::success();
+        } catch (\Throwable $error) {
+            if ($this->onListenerError !== null) {
+                ($this->onListenerError)($message, $error);
+            } else {
+                error_log("libmq: the listener failed on message $message->messageId of $message->topic, which will come again: $error");
+            }
+            return ConsumeResult::later();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+<?php
+
+/** What listeners may do, run(), stop() and close(). */
+
+declare(strict_types=1);
+
+namespace LibMq\Tests;
+
+use LibMq\ConsumeResult;
+use LibMq\Message;
+use LibMq\MessageView;
+
+final class ConsumingTest extends World
+{
+    public function testLaterAndThrowingMeanAgain(): void
+    {
+        $receipt = $this->producer->send(new Message($this->topic, 'again', tag: 't'));
+        $attempts = [];
+        $failures = [];
+        $consumer = $this->consumer(onListenerError: static function (MessageView $message, \Throwable $error) use (&$failures): void {
+            $failures[] = $error->getMessage();
+        });
+        $consumer->start(static function (MessageView $message) use (&$attempts): ?ConsumeResult {
+            $attempts[] = $message;
+            return match ($message->deliveryAttempt) {
+                1 => ConsumeResult::later(),
+                2 => throw new \RuntimeException('the second attempt fails'),
+                3 => ConsumeResult::later(1),
+                default => null,
+            };
+        });
+        self::until(static fn (): bool => count($attempts) === 4, 'four attempts', $consumer->poll(...));
+        self::quiet($consumer, 1.5);
+        self::assertSame([1, 2, 3, 4], array_map(static fn (MessageView $message): int => $message->deliveryAttempt, $attempts));
+        foreach ($attempts as $message) {
+            self::assertSame($receipt->messageId, $message->messageId);
+            self::assertSame($this->topic, $message->topic);
+            self::assertSame('t', $message->tag);
+        }
+        self::assertSame(['the second attempt fails'], $failures);
+    }
+
+    public function testRunUntilStop(): void
+    {
+        foreach (range(1, 5) as $i) {
+            $this->producer->send(new Message($this->topic, "message $i"));
+        }
+        $group = self::name('group');
+        $consumer = $this->consumer($group);
+        $found = 0;
+        $consumer->run(function (MessageView $message) use (&$found, $consumer): void {
+            // Sending from a listener is what many programs do.
+            $this->producer->send(new Message(self::name('answers'), $message->body));
+            $this->producer->sendAsync(new Message(self::name('answers'), $message->body))->await();
+            if (++$found === 5) {
+                $consumer->stop();
+            }
+        });
+        self::assertTrue($consumer->isClosed());
+        $this->producer->send(new Message($this->topic, 'after'));
+        [$message] = $this->receive($this->consumer($group), 1, 0.5);
+        self::assertSame('after', $message->body, 'what was consumed was committed');
+    }
+
+    public function testRunUntilSigterm(): void
+    {
+        $before = static function (): void {
+        };
+        pcntl_signal(SIGTERM, $before);
+        $this->producer->send(new Message($this->topic, 'x'));
+        $consumer = $this->consumer();
+        $consumer->run(static fn () => posix_kill(posix_getpid(), SIGTERM));
+        self::assertTrue($consumer->isClosed());
+        self::assertSame($before, pcntl_signal_get_handler(SIGTERM), "the program's own handler is back");
+        pcntl_signal(SIGTERM, SIG_DFL);
+    }
+
+    public function testClosingFinishesWhatIsAtHandAndCommits(): void
+    {
+        foreach (range(1, 30) as $i) {
+            $this->producer->send(new Message($this->topic, "message $i"));
+        }
+        $group = self::name('group');
+        $consumer = $this->consumer($group);
+        $found = [];
+        $consumer->start(static function (MessageView $message) use (&$found): void {
+            $found[] = $message->body;
+        });
+        self::until(static fn (): bool => $found !== [], 'the first message', $consumer->poll(...));
+        $consumer->close();
+        $consumer->close();
+        $atClose = count($found);
+        $this->client->poll(0.2);
+        self::assertCount($atClose, $found, 'nothing is called after the close');
+        $rest = $atClose === 30 ? [] : $this->receive($this->consumer($group), 30 - $atClose, 0.5);
+        $all = array_merge($found, array_map(static fn (MessageView $message): string => $message->body, $rest));
+        self::assertCount(30, array_unique($all));
+    }
+
+    public function testClosingWithinTheListener(): void
+    {
+        $this->producer->send(new Message($this->topic, 'last'));
+        $group = self::name('group');
+        $consumer = $this->consumer($group);
+        $consumer->run(static function () use ($consumer): void {
+            $consumer->close();
+        });
+        $this->client->poll(0.5); // the rest of the close
+        $this->producer->send(new Message($this->topic, 'after'));
+        [$message] = $this->receive($this->consumer($group), 1, 0.5);
+        self::assertSame('after', $message->body, 'the answer of the listener that closed still counted');
+    }
+
+    public function testWhatIsNotAnsweredComesAgain(): void
+    {
+        $this->producer->send(new Message($this->topic, 'stuck'));
+        $group = self::name('group');
+        $stuck = $this->consumer($group);
+        $stuck->start(static fn () => null);
+        usleep(200_000); // it is handed out, and nobody polls
+        $this->client->close(0.2);
+        $this->client = new \LibMq\Client($this->broker->address());
+        [$message] = $this->receive($this->consumer($group), 1);
+        self::assertSame('stuck', $message->body);
+    }
+
+    public function testSuspendedConsumersRest(): void
+    {
+        $found = [];
+        $consumer = $this->consumer();
+        $consumer->start(static function (MessageView $message) use (&$found): void {
+            $found[] = $message->body;
+        });
+        $this->producer->send(new Message($this->topic, 'one'));
+        self::until(static function () use (&$found): bool {
+            return count($found) === 1;
+        }, 'one message', $consumer->poll(...));
+        $consumer->suspend();
+        $this->producer->send(new Message($this->topic, 'two'));
+        self::quiet($consumer, 0.5);
+        self::assertSame(['one'], $found);
+        $consumer->resume();
+        self::until(static function () use (&$found): bool {
+            return count($found) === 2;
+        }, 'the second message', $consumer->poll(...));
+    }
+
+    public function testStreamsTellWhenToPoll(): void
+    {
+        $consumer = $this->consumer();
+        $found = 0;
+        $consumer->start(static function () use (&$found): void {
+            ++$found;
+        });
+        $this->producer->send(new Message($this->topic, 'x'));
+        $stream = $this->client->stream();
+        self::until(static function () use (&$found): bool {
+            return $found === 1;
+        }, 'a message', static function () use ($stream, $consumer): void {
+            $read = [$stream];
+            $none = [];
+            if (stream_select($read, $none, $none, 5) === 1) {
+                $consumer->poll();
+            }
+        });
+        $read = [$stream];
+        $none = [];
+        self::assertSame(0, stream_select($read, $none, $none, 0), 'nothing waits, nothing is readable');
+    }
+}
