@@ -1,0 +1,128 @@
+// EventLoop: one thread that takes a client's events from its queue and hands each to whom it belongs.
+using System;
+using System.Collections.Concurrent;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace LibMq
+{
+    /// <summary>What waits for the one event of an asynchronous call.</summary>
+    internal interface IPending
+    {
+        /// <summary>Takes the event, which is freed afterwards. Runs on the loop's thread and must be quick.</summary>
+        void Complete(IntPtr happened);
+    }
+
+    /// <summary>A call that has no result but its success.</summary>
+    internal sealed class PendingCall : TaskCompletionSource<bool>, IPending
+    {
+        internal PendingCall() : base(TaskCreationOptions.RunContinuationsAsynchronously) { }
+
+        public void Complete(IntPtr happened)
+        {
+            var error = Native.mq_event_error(happened);
+            if (error == IntPtr.Zero)
+            {
+                TrySetResult(true);
+            }
+            else
+            {
+                TrySetException(MqException.From(error));
+            }
+        }
+    }
+
+    /// <summary>One queue of the core and the thread that reads it, in batches. The thread does not keep the process alive.</summary>
+    internal sealed class EventLoop
+    {
+        private const int Batch = 256;
+
+        private readonly ConcurrentDictionary<ulong, IPending> _pending = new ConcurrentDictionary<ulong, IPending>();
+        private readonly ConcurrentDictionary<ulong, PushConsumer> _consumers = new ConcurrentDictionary<ulong, PushConsumer>();
+        private readonly Action<IntPtr>? _onLog;
+        private long _lastTag;
+
+        internal EventLoop(string name, Action<IntPtr>? onLog = null)
+        {
+            _onLog = onLog;
+            Queue = Native.mq_queue_new();
+            new Thread(Run) { IsBackground = true, Name = name }.Start();
+        }
+
+        internal QueueHandle Queue { get; }
+
+        /// <summary>A tag that is used only once.</summary>
+        internal ulong NextTag() => (ulong)Interlocked.Increment(ref _lastTag);
+
+        /// <summary>Begins a call whose event completes <paramref name="pending"/>; throws what the call itself throws.</summary>
+        internal ulong Start<T>(IPending pending, T state, Func<T, QueueHandle, ulong, IntPtr> call)
+        {
+            var tag = NextTag();
+            _pending[tag] = pending;
+            try
+            {
+                Native.Check(call(state, Queue, tag));
+                return tag;
+            }
+            catch
+            {
+                _pending.TryRemove(tag, out _);
+                throw;
+            }
+        }
+
+        internal Task CallAsync<T>(T state, Func<T, QueueHandle, ulong, IntPtr> call)
+        {
+            var pending = new PendingCall();
+            Start(pending, state, call);
+            return pending.Task;
+        }
+
+        internal void Add(ulong tag, PushConsumer consumer) => _consumers[tag] = consumer;
+
+        internal void Remove(ulong tag) => _consumers.TryRemove(tag, out _);
+
+        /// <summary>Ends the thread once it has handed out what is on the queue.</summary>
+        internal void Stop() => Native.Check(Native.mq_queue_close(Queue));
+
+        private unsafe void Run()
+        {
+            var events = stackalloc IntPtr[Batch];
+            while (true)
+            {
+                var error = Native.mq_queue_poll(Queue, events, (UIntPtr)Batch, -1, out var count);
+                if (error != IntPtr.Zero)
+                {
+                    // The queue is closed and empty: the only error that a poll of our own queue can give.
+                    Native.mq_error_free(error);
+                    break;
+                }
+                for (var i = 0; i < (int)count; i++)
+                {
+                    Dispatch(events[i]);
+                }
+            }
+            Queue.Dispose();
+        }
+
+        private void Dispatch(IntPtr happened)
+        {
+            switch (Native.mq_event_kind(happened))
+            {
+                case Native.EventDone:
+                    if (_pending.TryRemove(Native.mq_event_tag(happened), out var pending))
+                    {
+                        pending.Complete(happened);
+                    }
+                    break;
+                case Native.EventMessage when _consumers.TryGetValue(Native.mq_event_tag(happened), out var consumer):
+                    consumer.Deliver(happened);
+                    return; // the consumer frees it
+                case Native.EventLog:
+                    _onLog?.Invoke(happened);
+                    break;
+            }
+            Native.mq_event_free(happened);
+        }
+    }
+}

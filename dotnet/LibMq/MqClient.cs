@@ -1,0 +1,103 @@
+// MqClient: the connection to one cluster.
+using System;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace LibMq
+{
+    /// <summary>
+    /// A client of one cluster: connections, routes, threads. One per process and cluster, as a rule; safe for use by several
+    /// threads. Producers and consumers are made from it, and closing it closes them. It connects when it first has to.
+    /// </summary>
+    public sealed class MqClient : IAsyncDisposable, IDisposable
+    {
+        private readonly Closing _closing;
+
+        /// <summary>A client of the cluster with these NameServers, <c>host:port[;host:port…]</c>.</summary>
+        public MqClient(string namesrv)
+            : this(new ClientOptions { Namesrv = namesrv ?? throw new ArgumentNullException(nameof(namesrv)) })
+        {
+        }
+
+        /// <summary>A client with settings.</summary>
+        public MqClient(ClientOptions options)
+        {
+            using (var config = (options ?? throw new ArgumentNullException(nameof(options))).ToConfig())
+            {
+                Native.Check(Native.mq_client_new(config, out var handle));
+                Handle = handle;
+            }
+            Loop = new EventLoop("libmq client");
+            _closing = new Closing(CloseOnceAsync);
+        }
+
+        /// <summary>The version of the native library.</summary>
+        public static string Version => Native.Text(Native.mq_version());
+
+        internal ClientHandle Handle { get; }
+
+        internal EventLoop Loop { get; }
+
+        /// <summary>Makes a producer. It connects when it first sends.</summary>
+        public Producer CreateProducer(ProducerOptions options)
+        {
+            _closing.Check();
+            return new Producer(this, options ?? throw new ArgumentNullException(nameof(options)));
+        }
+
+        /// <summary>Makes a producer. It connects when it first sends.</summary>
+        public Task<Producer> CreateProducerAsync(ProducerOptions options, CancellationToken cancellationToken = default)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            return Task.FromResult(CreateProducer(options));
+        }
+
+        /// <summary>
+        /// Makes a consumer, joins its group and starts to hand messages to the listener, on threads of the thread pool and
+        /// several at a time. A listener that throws means <see cref="ConsumeResult.Later"/>. Its token is cancelled when the
+        /// consumer closes; until the close is over the answer still counts.
+        /// </summary>
+        public Task<PushConsumer> CreatePushConsumerAsync(PushConsumerOptions options,
+            Func<MessageView, CancellationToken, Task<ConsumeResult>> listener, CancellationToken cancellationToken = default)
+        {
+            _closing.Check();
+            return PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)),
+                listener ?? throw new ArgumentNullException(nameof(listener)), null, cancellationToken);
+        }
+
+        /// <summary>The same with a listener that is done when it returns.</summary>
+        public Task<PushConsumer> CreatePushConsumerAsync(PushConsumerOptions options, Func<MessageView, ConsumeResult> listener,
+            CancellationToken cancellationToken = default)
+        {
+            _closing.Check();
+            return PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)), null,
+                listener ?? throw new ArgumentNullException(nameof(listener)), cancellationToken);
+        }
+
+        /// <summary>
+        /// Closes the client and all that was made from it: consumers commit and leave their groups, sends on their way get their
+        /// results. What is not done in time (5 seconds unless given) is cut, without an error. Closing twice is fine.
+        /// </summary>
+        public Task CloseAsync(TimeSpan? timeout = null) => _closing.CloseAsync(timeout);
+
+        /// <inheritdoc/>
+        public ValueTask DisposeAsync() => new ValueTask(CloseAsync());
+
+        /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
+        public void Dispose() => _closing.Close();
+
+        private async Task CloseOnceAsync(TimeSpan? timeout)
+        {
+            try
+            {
+                await Loop.CallAsync((Handle, Native.Milliseconds(timeout)),
+                    (state, queue, tag) => Native.mq_client_close_async(state.Handle, state.Item2, queue, tag)).ConfigureAwait(false);
+            }
+            finally
+            {
+                Handle.Dispose();
+                Loop.Stop();
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+// PushConsumer: hands the messages of a group's subscriptions to a listener.
+using System;
+using System.Diagnostics;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace LibMq
+{
+    /// <summary>
+    /// A member of a consumer group that hands messages to a listener. Made by
+    /// <see cref="MqClient.CreatePushConsumerAsync(PushConsumerOptions, Func{MessageView, CancellationToken, Task{ConsumeResult}}, CancellationToken)"/>.
+    /// </summary>
+    public sealed class PushConsumer : IAsyncDisposable, IDisposable
+    {
+        private readonly PushConsumerHandle _handle;
+        private readonly EventLoop _loop;
+        private readonly ulong _tag;
+        private readonly Func<MessageView, CancellationToken, Task<ConsumeResult>>? _asyncListener;
+        private readonly Func<MessageView, ConsumeResult>? _listener;
+        private readonly Action<MessageView, Exception> _onListenerError;
+        private readonly CancellationTokenSource _cancel = new CancellationTokenSource();
+        private readonly Closing _closing;
+        private volatile bool _closed;
+
+        private PushConsumer(MqClient client, PushConsumerOptions options,
+            Func<MessageView, CancellationToken, Task<ConsumeResult>>? asyncListener, Func<MessageView, ConsumeResult>? listener)
+        {
+            _loop = client.Loop;
+            _tag = _loop.NextTag();
+            _asyncListener = asyncListener;
+            _listener = listener;
+            _onListenerError = options.OnListenerError ?? TraceError;
+            _closing = new Closing(CloseOnceAsync);
+            using (var config = options.ToConfig())
+            {
+                Native.Check(Native.mq_push_consumer_new(client.Handle, config, _loop.Queue, _tag, out _handle));
+            }
+            foreach (var pair in options.Subscriptions)
+            {
+                Native.Check(Native.mq_push_consumer_subscribe(_handle, pair.Key, Native.Length(pair.Key), pair.Value, Native.Length(pair.Value)));
+            }
+        }
+
+        /// <summary>Stops to hand out messages until <see cref="Resume"/>; the consumer stays in its group.</summary>
+        public void Suspend()
+        {
+            _closing.Check();
+            Native.Check(Native.mq_push_consumer_suspend(_handle));
+        }
+
+        /// <summary>Hands out messages again.</summary>
+        public void Resume()
+        {
+            _closing.Check();
+            Native.Check(Native.mq_push_consumer_resume(_handle));
+        }
+
+        /// <summary>
+        /// Cancels the listeners' tokens, waits for the answers that are owed (5 seconds unless given), commits and leaves the
+        /// group. What is not answered by then is delivered again, to whoever is there. No listener starts after that.
+        /// Closing twice is fine. A listener must not wait for it: its own answer is among those waited for.
+        /// </summary>
+        public Task CloseAsync(TimeSpan? timeout = null) => _closing.CloseAsync(timeout);
+
+        /// <inheritdoc/>
+        public ValueTask DisposeAsync() => new ValueTask(CloseAsync());
+
+        /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
+        public void Dispose() => _closing.Close();
+
+        internal static async Task<PushConsumer> StartAsync(MqClient client, PushConsumerOptions options,
+            Func<MessageView, CancellationToken, Task<ConsumeResult>>? asyncListener, Func<MessageView, ConsumeResult>? listener,
+            CancellationToken cancellationToken)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var consumer = new PushConsumer(client, options, asyncListener, listener);
+            consumer._loop.Add(consumer._tag, consumer);
+            try
+            {
+                var started = consumer._loop.CallAsync(consumer._handle, (handle, queue, tag) =>
+                    Native.mq_push_consumer_start_async(handle, 0, queue, tag));
+                var cancelled = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+                using (cancellationToken.Register(() => cancelled.TrySetCanceled(cancellationToken)))
+                {
+                    await (await Task.WhenAny(started, cancelled.Task).ConfigureAwait(false)).ConfigureAwait(false);
+                }
+                return consumer;
+            }
+            catch
+            {
+                await consumer.CloseAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+
+        /// <summary>Takes an event with messages; called by the loop, which must not wait.</summary>
+        internal void Deliver(IntPtr happened) =>
+            ThreadPool.QueueUserWorkItem(work => _ = work.Item1.ListenAsync(work.happened), (this, happened), preferLocal: false);
+
+        private async Task ListenAsync(IntPtr happened)
+        {
+            try
+            {
+                var result = ConsumeResult.Success;
+                var count = (int)Native.mq_event_message_count(happened);
+                for (var i = 0; i < count && !result.IsLater && !_closed; i++)
+                {
+                    var message = new MessageView(Native.mq_event_message(happened, (UIntPtr)i));
+                    try
+                    {
+                        result = _listener != null
+                            ? _listener(message)
+                            : await _asyncListener!(message, _cancel.Token).ConfigureAwait(false);
+                    }
+                    catch (OperationCanceledException) when (_cancel.IsCancellationRequested)
+                    {
+                        result = ConsumeResult.Later;
+                    }
+                    catch (Exception error)
+                    {
+                        result = ConsumeResult.Later;
+                        _onListenerError(message, error);
+                    }
+                }
+                if (!_closed)
+                {
+                    Native.Check(Native.mq_event_reply(happened, result.IsLater ? 1 : 0, result.DelayLevel));
+                }
+            }
+            finally
+            {
+                Native.mq_event_free(happened); // without an answer: later
+            }
+        }
+
+        private async Task CloseOnceAsync(TimeSpan? timeout)
+        {
+            try
+            {
+                _cancel.Cancel();
+                await _loop.CallAsync((_handle, Native.Milliseconds(timeout)), (state, queue, tag) =>
+                    Native.mq_push_consumer_close_async(state._handle, state.Item2, queue, tag)).ConfigureAwait(false);
+            }
+            finally
+            {
+                _closed = true;
+                _loop.Remove(_tag);
+                _handle.Dispose();
+            }
+        }
+
+        private static void TraceError(MessageView message, Exception error) =>
+            Trace.TraceError($"libmq: the listener failed on message {message.MessageId} of {message.Topic}, which will come again: {error}");
+    }
+}
