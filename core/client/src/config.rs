@@ -125,6 +125,10 @@ declare! {
         max_in_flight_bytes: usize [1, 17_179_869_184] = 100 * 1024 * 1024, "backPressureForAsyncSendSize";
         /// Whether a send waits while too much is on its way; if not it fails with QUEUE_FULL.
         wait_when_full: bool = true;
+        /// Asynchronous sends of a language binding that may be accepted and not yet completed and polled.
+        async_send_max: usize [1, 10_000_000] = 100_000;
+        /// Body bytes that these sends may hold.
+        async_send_max_bytes: usize [1, 17_179_869_184] = 512 * 1024 * 1024;
         /// How long closing waits for sends that are on their way.
         close_timeout: Duration [0, 3_600_000] = seconds(5);
     }

@@ -2,8 +2,25 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+
+/// The families of the header, in its order: the files of `ffi/src` that export functions.
+const FAMILIES: [&str; 13] = [
+    "version",
+    "error",
+    "config",
+    "message",
+    "receipt",
+    "view",
+    "queue",
+    "event",
+    "client",
+    "producer",
+    "push_consumer",
+    "log",
+    "broker",
+];
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -51,17 +68,20 @@ fn headers(check: bool) -> Result<bool, Failure> {
     Ok(same)
 }
 
-/// The C header, from the files that `lib.rs` declares, in that order.
+/// The C header.
 fn generate(ffi: &Path) -> Result<String, Failure> {
     let config = cbindgen::Config::from_file(ffi.join("cbindgen.toml"))?;
     let sources = ffi.join("src");
-    let files: Vec<PathBuf> = std::fs::read_to_string(sources.join("lib.rs"))?
-        .lines()
-        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'))
-        .map(|name| sources.join(format!("{name}.rs")))
-        .collect();
+    for entry in std::fs::read_dir(&sources)? {
+        let path = entry?.path();
+        let family = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if std::fs::read_to_string(&path)?.contains("no_mangle") && !FAMILIES.contains(&family) {
+            return Err(format!("{} exports functions; add it to the families of the header", path.display()).into());
+        }
+    }
+    let files = FAMILIES.map(|family| sources.join(format!("{family}.rs")));
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in &files {
+    for file in files {
         builder = builder.with_src(file);
     }
     let mut bytes = Vec::new();
