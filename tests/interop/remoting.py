@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
+UPDATE_AND_CREATE_TOPIC = 17
 GET_ROUTEINFO_BY_TOPIC = 105
 GET_BROKER_CLUSTER_INFO = 106
 
@@ -165,3 +166,20 @@ def route(namesrv: str, topic: str) -> dict[str, Any] | None:
     """The topic's TopicRouteData; None when there is none."""
     answer = call(namesrv, GET_ROUTEINFO_BY_TOPIC, {"topic": topic, "acceptStandardJsonOnly": "true"})
     return loads(answer.body) if answer.code == 0 else None
+
+
+def create_topic(broker: str, topic: str, queues: int) -> None:
+    """Asks a broker for a topic; OSError when it refuses."""
+    ext = {
+        "topic": topic,
+        "defaultTopic": "TBW102",
+        "readQueueNums": str(queues),
+        "writeQueueNums": str(queues),
+        "perm": "6",
+        "topicFilterType": "SINGLE_TAG",
+        "topicSysFlag": "0",
+        "order": "false",
+    }
+    answer = call(broker, UPDATE_AND_CREATE_TOPIC, ext)
+    if answer.code != 0:
+        raise OSError(f"{broker}: topic {topic} was refused with {answer.code}: {answer.remark}")

@@ -46,6 +46,9 @@ public final class Peer {
     /** Bodies up to this size are reported as text, larger ones by their hash alone. */
     private static final int TEXT_LIMIT = 256;
 
+    /** How often a client asks for routes; 30 s otherwise, and a consumer sees its new retry topic only then. */
+    private static final int POLL_MS = 1000;
+
     private static final PrintStream OUT = new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
 
     private final Map<String, DefaultMQProducer> producers = new HashMap<>();
@@ -110,6 +113,7 @@ public final class Peer {
         DefaultMQProducer p = new DefaultMQProducer(c.getString("group"));
         p.setNamesrvAddr(c.getString("namesrv"));
         p.setInstanceName(instance(name));
+        p.setPollNameServerInterval(POLL_MS);
         if (c.containsKey("compress_over")) {
             p.setCompressMsgBodyOverHowmuch(c.getIntValue("compress_over"));
         }
@@ -253,6 +257,7 @@ public final class Peer {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(c.getString("group"));
         consumer.setNamesrvAddr(c.getString("namesrv"));
         consumer.setInstanceName(instance(name));
+        consumer.setPollNameServerInterval(POLL_MS);
         consumer.setConsumeFromWhere("last".equals(c.getString("from"))
             ? ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET : ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setMessageModel("broadcasting".equals(c.getString("model")) ? MessageModel.BROADCASTING : MessageModel.CLUSTERING);

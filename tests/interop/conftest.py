@@ -1,0 +1,94 @@
+"""What the interop tests share: the peers, one of each for the whole run, and a broker of each kind to try them on."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.interop import apache, ours, peers, processes
+from tests.interop.peers import Peer
+from tests.interop.processes import Workspace
+
+APACHE, OURS = "apache", "libmq"
+# Delivery is tried again after a second, and there is a level of two to tell levels apart.
+CONF = {"messageDelayLevel": "1s 2s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s"}
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running broker with its NameServer."""
+
+    kind: str
+    namesrv: str
+    broker: str
+    name: str = "broker-a"
+    cluster: str = "DefaultCluster"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    processes.handle_signals()
+    yield
+    processes.stop_all()
+
+
+@pytest.fixture(scope="session")
+def java() -> Iterator[Peer]:
+    """Apache's Java client with JSON headers, and mqadmin."""
+    peer = peers.java_peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="session")
+def binary() -> Iterator[Peer]:
+    """Apache's Java client with ROCKETMQ headers."""
+    peer = peers.java_peer(encoding="ROCKETMQ")
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="session")
+def go() -> Iterator[Peer]:
+    """Apache's Go client."""
+    peer = peers.go_peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="session", params=[APACHE, OURS])
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """Each test with this fixture runs against Apache's broker, which shows that the test is right, and against ours."""
+    if request.param == APACHE:
+        with apache.Cluster(conf=CONF) as cluster:
+            yield Target(APACHE, cluster.namesrv.address, cluster.broker.address)
+    else:
+        workspace = Workspace()
+        broker = ours.Broker(workspace.path / "broker", conf=CONF).start()
+        yield Target(OURS, broker.namesrv, broker.address)
+        status = broker.stop()
+        tail = broker.process.tail()
+        workspace.remove()
+        assert status == 0, f"exit status {status}\n{tail}"
+
+
+@pytest.fixture
+def work() -> Iterator[Path]:
+    """A folder for one test."""
+    workspace = Workspace()
+    yield workspace.path
+    workspace.remove()
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> str:
+    """A word for topics and groups that no other test uses."""
+    name = re.sub(r"[^a-z]+", "-", request.node.originalname.removeprefix("test_"))
+    return f"{name}-{next(_numbers)}"
