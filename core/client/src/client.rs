@@ -1,6 +1,7 @@
 //! The client: connections, routes and heartbeats that producers, consumers and admin share.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,19 +11,23 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mq_protocol::header::UnregisterClientRequest;
 use mq_protocol::id::UniqueIds;
-use mq_protocol::{Frame, RequestCode, name};
+use mq_protocol::{RequestCode, name};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::message::MessageIds;
-use crate::remoting::{Connection, Inbound, NameServers, Peer, Remoting};
+use crate::remoting::{NameServers, Peer, Remoting};
 use crate::route::{Route, Routes, Template, Topic};
 use crate::tasks::Tasks;
-use crate::{ClientConfig, Error, ErrorCode, Producer, ProducerConfig};
+use crate::{
+    ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PushConsumer, PushConsumerConfig,
+    consumer,
+};
 
 mod heartbeat;
+mod inbound;
 
 /// How long closing waits for brokers that are told of it.
 const UNREGISTER_LIMIT: Duration = Duration::from_secs(1);
@@ -48,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) ids: MessageIds,
     /// Producers per group.
     producers: Mutex<HashMap<String, usize>>,
+    /// Consumers by group.
+    consumers: Mutex<HashMap<String, Arc<consumer::Inner>>>,
     closed: AtomicBool,
     /// Told when the brokers should hear of a change at once.
     changed: Arc<Notify>,
@@ -80,6 +87,7 @@ impl Client {
             routes: Routes::new(seed),
             ids: MessageIds::new(UniqueIds::new(own_ip, std::process::id(), salt)),
             producers: Mutex::default(),
+            consumers: Mutex::default(),
             closed: AtomicBool::new(false),
             changed: Arc::new(Notify::new()),
             connected: Mutex::default(),
@@ -103,6 +111,21 @@ impl Client {
         Producer::new(self.inner.clone(), config)
     }
 
+    /// Starts a push consumer. When this returns it has its share of the queues, so what is sent from then on
+    /// arrives even with `consume_from_where = LAST`.
+    ///
+    /// # Errors
+    /// `CONFIG` or `ARGUMENT`: a setting or subscription is not acceptable. `STATE`: this client has a consumer
+    /// of the group already. `NETWORK`, `TIMEOUT`: no NameServer answers. `CLOSED`: the client is closed.
+    pub async fn push_consumer(
+        &self,
+        config: PushConsumerConfig,
+        listener: Arc<dyn Listener>,
+    ) -> Result<PushConsumer, Error> {
+        self.inner.check_open()?;
+        PushConsumer::start(self.inner.clone(), config, listener).await
+    }
+
     /// The id under which brokers know this client.
     #[must_use]
     pub fn client_id(&self) -> &str {
@@ -114,6 +137,8 @@ impl Client {
         if self.inner.closed.swap(true, Ordering::SeqCst) {
             return;
         }
+        let consumers: Vec<_> = self.inner.consumers.lock().values().cloned().collect();
+        join_all(consumers.iter().map(|consumer| consumer.close())).await;
         let groups: Vec<String> = self.inner.producers.lock().drain().map(|(group, _)| group).collect();
         self.inner.unregister(&groups, None).await;
         self.inner.remoting.close();
@@ -191,6 +216,31 @@ impl Inner {
         last
     }
 
+    pub(crate) fn add_consumer(&self, consumer: &Arc<consumer::Inner>) -> Result<(), Error> {
+        match self.consumers.lock().entry(consumer.group().to_owned()) {
+            Entry::Occupied(_) => Err(Error::new(
+                ErrorCode::State,
+                format!(
+                    "this client has a consumer of group '{}' already; close it, or make another client for the second member",
+                    consumer.group()
+                ),
+            )),
+            Entry::Vacant(entry) => {
+                entry.insert(consumer.clone());
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn remove_consumer(&self, group: &str) {
+        self.consumers.lock().remove(group);
+    }
+
+    /// Whether a consumer of this client wants the topic.
+    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
+        self.consumers.lock().values().any(|consumer| consumer.subscribes(topic))
+    }
+
     /// Tells all brokers that groups of this client end; does not wait for long.
     pub(crate) async fn unregister(&self, producer_groups: &[String], consumer_group: Option<&str>) {
         let deadline = Instant::now() + self.config.request_timeout.min(UNREGISTER_LIMIT);
@@ -218,24 +268,6 @@ impl Inner {
             }
         }
         join_all(requests).await;
-    }
-}
-
-impl Inbound for Inner {
-    fn request(&self, frame: Frame, from: &Arc<Connection>) {
-        if !frame.is_oneway() {
-            let code = frame.request_code();
-            let answer = Frame::response(&frame, mq_protocol::ResponseCode::REQUEST_CODE_NOT_SUPPORTED);
-            from.reply(&answer.with_remark(format!("request type {code} not supported")));
-        }
-    }
-
-    fn connected(&self, address: &Arc<str>) {
-        tracing::info!(address = &**address, "connected");
-        if !self.namesrv.contains(address) {
-            self.connected.lock().push(address.clone());
-            self.changed.notify_one();
-        }
     }
 }
 

@@ -14,10 +14,10 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "parts that the consumer needs")]
 
 mod client;
 mod config;
+mod consumer;
 mod error;
 mod message;
 mod producer;
@@ -25,15 +25,18 @@ mod remoting;
 mod route;
 mod setting;
 mod tasks;
+mod view;
 
 pub use client::Client;
 pub use config::{
     AllocateStrategy, ClientConfig, CompressType, ConsumeFrom, ProducerConfig, PushConsumerConfig,
     SerializeType,
 };
+pub use consumer::{ConsumeResult, Listener, PushConsumer};
 pub use error::{Error, ErrorCode};
 pub use message::{Delivery, Message, SendReceipt, SendStatus};
 pub use mq_protocol::Language;
 pub use mq_protocol::body::MessageQueue;
 pub use producer::Producer;
 pub use setting::{Kind, Scope, Setting, settings};
+pub use view::MessageView;

@@ -92,10 +92,6 @@ impl Topic {
         self.route.read().clone()
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The next number of the round robin.
     pub(crate) fn turn(&self) -> usize {
         self.idle.store(0, Ordering::Relaxed);
@@ -140,13 +136,6 @@ impl Routes {
             })
         });
         topic.clone()
-    }
-
-    /// The route that is known, without asking.
-    pub(crate) fn known(&self, name: &str) -> Option<(Arc<Topic>, Arc<Route>)> {
-        let topic = self.topics.read().get(name)?.clone();
-        let route = topic.route()?;
-        Some((topic, route))
     }
 
     /// The route of a topic; asked for if it is not known. A producer gives the template of new topics.

@@ -35,7 +35,8 @@ impl Tasks {
         started
     }
 
-    fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+    /// As [`Tasks::spawn`], with a handle; `None` if everything was closed already.
+    pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
         let mut set = self.set.lock();
         let set = set.as_mut()?;
         while set.try_join_next().is_some() {}

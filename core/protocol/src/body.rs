@@ -3,12 +3,14 @@
 mod cluster;
 mod group;
 mod route;
+mod running;
 mod stats;
 mod topic;
 
 pub use cluster::*;
 pub use group::*;
 pub use route::*;
+pub use running::*;
 pub use stats::*;
 pub use topic::*;
 

@@ -36,7 +36,8 @@ pub(super) async fn keep(client: Weak<Inner>, changed: Arc<Notify>, period: Dura
 
 impl Inner {
     fn heartbeat_addresses(&self) -> Vec<String> {
-        self.routes.broker_addresses(false)
+        // Consumers may read from slaves; producers write to masters only.
+        self.routes.broker_addresses(!self.consumers.lock().is_empty())
     }
 
     /// Tells all known brokers now.
@@ -71,6 +72,7 @@ impl Inner {
                 .keys()
                 .map(|group| ProducerData { group_name: group.clone() })
                 .collect(),
+            consumer_data_set: self.consumers.lock().values().map(|consumer| consumer.heartbeat()).collect(),
             ..HeartbeatData::default()
         };
         if data.producer_data_set.is_empty() && data.consumer_data_set.is_empty() {

@@ -74,7 +74,7 @@ impl ConsumeStats {
 }
 
 /// Reads a map whose keys are message queues in JSON, after [`fastjson::normalize`] made them strings.
-fn queue_map<'de, D: Deserializer<'de>, V: DeserializeOwned>(
+pub(super) fn queue_map<'de, D: Deserializer<'de>, V: DeserializeOwned>(
     deserializer: D,
 ) -> Result<BTreeMap<MessageQueue, V>, D::Error> {
     let texts = BTreeMap::<String, V>::deserialize(deserializer)?;

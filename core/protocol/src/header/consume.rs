@@ -134,3 +134,13 @@ header! {
         offset: Option<i64> = "offset",
     }
 }
+
+header! {
+    /// GET_CONSUMER_STATUS_FROM_CLIENT (221) and INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223).
+    ConsumerStatusRequest<'a> {
+        topic: &'a str = "topic",
+        group: &'a str = "group",
+        /// Client id of the one consumer that is asked; absent for all.
+        client_addr: Option<&'a str> = "clientAddr",
+    }
+}

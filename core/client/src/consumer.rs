@@ -1,0 +1,293 @@
+//! The push consumer: its share of the group's queues, pulled, bounded and given to a listener.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mq_protocol::body::{ConsumerData, MessageQueue};
+use mq_protocol::name;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::client::Inner as ClientInner;
+use crate::message::now_millis;
+use crate::tasks::Tasks;
+use crate::{ConsumeFrom, Error, ErrorCode, MessageView, PushConsumerConfig};
+
+mod allocate;
+mod dispatch;
+mod listener;
+mod offset;
+mod process_queue;
+mod pull;
+mod rebalance;
+mod retry;
+mod serve;
+mod stats;
+mod subscription;
+
+use dispatch::Ready;
+pub use listener::{ConsumeResult, Listener};
+use process_queue::ProcessQueue;
+use subscription::Subscription;
+
+/// Messages that admin tools may have consumed directly at a time.
+const DIRECT_CALLS: usize = 16;
+
+/// Consumes the subscribed topics together with the other members of its group; each message goes to one of
+/// them. Clones share one consumer; dropping the last without [`PushConsumer::close`] closes it in the background.
+#[derive(Clone)]
+pub struct PushConsumer {
+    handle: Arc<Handle>,
+}
+
+struct Handle(Arc<Inner>);
+
+pub(crate) struct Inner {
+    client: Arc<ClientInner>,
+    config: PushConsumerConfig,
+    /// In the client's namespace.
+    group: String,
+    /// By topic, in the client's namespace; the retry topic is among them.
+    subscriptions: BTreeMap<String, Arc<Subscription>>,
+    listener: Arc<dyn Listener>,
+    queues: Mutex<HashMap<MessageQueue, Arc<ProcessQueue>>>,
+    ready: Ready,
+    tasks: Tasks,
+    /// Bytes of messages that wait for the listener or are being consumed.
+    cached: AtomicIsize,
+    total_room: Notify,
+    suspended: AtomicBool,
+    closed: AtomicBool,
+    /// Tells that the division of queues should be looked at now.
+    rebalance: Notify,
+    rebalancing: tokio::sync::Mutex<()>,
+    direct_calls: Arc<Semaphore>,
+    start_timestamp: i64,
+    started_at: i64,
+}
+
+impl PushConsumer {
+    /// Registers the group and takes its share of the queues; messages may arrive before this returns.
+    pub(crate) async fn start(
+        client: Arc<ClientInner>,
+        config: PushConsumerConfig,
+        listener: Arc<dyn Listener>,
+    ) -> Result<PushConsumer, Error> {
+        let inner = Arc::new(Inner::new(client, config, listener)?);
+        inner.client.add_consumer(&inner)?;
+        let consumer = PushConsumer { handle: Arc::new(Handle(inner.clone())) };
+        if let Err(error) = inner.begin().await {
+            consumer.close().await;
+            return Err(error);
+        }
+        Ok(consumer)
+    }
+
+    /// Pulls no more until [`PushConsumer::resume`]; what was pulled already is still consumed.
+    pub fn suspend(&self) {
+        self.handle.0.suspended.store(true, Ordering::Relaxed);
+    }
+
+    /// Pulls again.
+    pub fn resume(&self) {
+        self.handle.0.suspended.store(false, Ordering::Relaxed);
+        self.handle.0.total_room.notify_waiters();
+    }
+
+    /// Whether it is suspended.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.handle.0.is_suspended()
+    }
+
+    /// The queues that this member has at the moment.
+    #[must_use]
+    pub fn queues(&self) -> Vec<MessageQueue> {
+        let mut queues: Vec<_> = self.handle.0.queues.lock().keys().cloned().collect();
+        queues.sort();
+        queues
+    }
+
+    /// Stops pulling, lets listener calls finish (up to `close_timeout`), commits and leaves the group.
+    /// Later calls do nothing. A listener must not wait for this.
+    pub async fn close(&self) {
+        self.handle.0.close().await;
+    }
+}
+
+impl std::fmt::Debug for PushConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushConsumer").field("group", &self.handle.0.config.group).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if !self.0.closed.load(Ordering::SeqCst) {
+            let inner = self.0.clone();
+            inner.client.runtime.clone().spawn(async move { inner.close().await });
+        }
+    }
+}
+
+impl Inner {
+    fn new(
+        client: Arc<ClientInner>,
+        config: PushConsumerConfig,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Inner, Error> {
+        config.check()?;
+        if config.subscriptions.is_empty() {
+            return Err(Error::new(
+                ErrorCode::Config,
+                format!("consumer group '{}' subscribes to nothing; name at least one topic", config.group),
+            ));
+        }
+        let group = client.wrap(&config.group).into_owned();
+        let retry = name::retry_topic(&group);
+        let mut subscriptions = BTreeMap::new();
+        let own =
+            config.subscriptions.iter().map(|(topic, text)| (client.wrap(topic).into_owned(), text.as_str()));
+        for (topic, text) in own.chain([(retry, "*")]) {
+            let subscription = Subscription::new(topic.clone(), text)?;
+            subscriptions.insert(topic, Arc::new(subscription));
+        }
+        Ok(Inner {
+            group,
+            subscriptions,
+            listener,
+            queues: Mutex::default(),
+            ready: Ready::default(),
+            tasks: Tasks::new(client.runtime.clone()),
+            cached: AtomicIsize::new(0),
+            total_room: Notify::new(),
+            suspended: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            rebalance: Notify::new(),
+            rebalancing: tokio::sync::Mutex::new(()),
+            direct_calls: Arc::new(Semaphore::new(DIRECT_CALLS)),
+            start_timestamp: config.start_timestamp()?,
+            started_at: now_millis(),
+            client,
+            config,
+        })
+    }
+
+    async fn begin(self: &Arc<Self>) -> Result<(), Error> {
+        for topic in self.subscriptions.keys() {
+            self.client.routes.subscribe(topic, true);
+            match self.client.route(topic, None, self.client.short()).await {
+                Ok(_) => {}
+                // The topic may be made later; the retry topic is made by the first heartbeat.
+                Err(error) if error.code() == ErrorCode::NotFound => {
+                    if !topic.starts_with(name::RETRY_PREFIX) {
+                        tracing::warn!(group = self.group, topic, "subscribed topic does not exist yet");
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.client.beat_all().await;
+        for _ in 0..self.config.consume_thread_max {
+            self.tasks.spawn(dispatch::work(self.clone()));
+        }
+        let balanced = self.rebalance_now().await;
+        self.tasks.spawn(rebalance::keep(self.clone(), balanced));
+        self.tasks.spawn(offset::keep(self.clone()));
+        tracing::info!(group = self.group, queues = self.queues.lock().len(), "consumer started");
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let queues: Vec<_> = {
+            // A division that is being made may still add queues; it ends first.
+            let _turn = self.rebalancing.lock().await;
+            self.queues.lock().values().cloned().collect()
+        };
+        self.ready.stop();
+        for queue in &queues {
+            self.release_bytes(queue.stop());
+        }
+        let idle = join_all(queues.iter().map(|queue| queue.idle(self.config.close_timeout))).await;
+        if idle.contains(&false) {
+            let limit = self.config.close_timeout;
+            tracing::warn!(group = self.group, ?limit, "listener calls still run; their messages come again");
+        }
+        self.persist(&queues).await;
+        for queue in &queues {
+            queue.drop_now();
+        }
+        self.client.remove_consumer(&self.group);
+        self.client.unregister(&[], Some(&self.group)).await;
+        for topic in self.subscriptions.keys().filter(|topic| !self.client.is_subscribed(topic)) {
+            self.client.routes.subscribe(topic, false);
+        }
+        tracing::info!(group = self.group, "consumer closed");
+        self.tasks.close(Duration::ZERO).await;
+        self.queues.lock().clear();
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub(crate) fn subscribes(&self, topic: &str) -> bool {
+        self.subscriptions.contains_key(topic)
+    }
+
+    pub(crate) fn heartbeat(&self) -> ConsumerData {
+        let from = match self.config.consume_from_where {
+            ConsumeFrom::Last => "CONSUME_FROM_LAST_OFFSET",
+            ConsumeFrom::First => "CONSUME_FROM_FIRST_OFFSET",
+            ConsumeFrom::Timestamp => "CONSUME_FROM_TIMESTAMP",
+        };
+        ConsumerData {
+            group_name: self.group.clone(),
+            consume_type: "CONSUME_PASSIVELY".to_owned(),
+            message_model: "CLUSTERING".to_owned(),
+            consume_from_where: from.to_owned(),
+            subscription_data_set: self.subscriptions.values().map(|s| s.data()).collect(),
+            unit_mode: false,
+        }
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Relaxed)
+    }
+
+    /// Number of queues of a topic that this member has; at least 1.
+    fn queues_of(&self, topic: &str) -> usize {
+        self.queues.lock().keys().filter(|queue| queue.topic == topic).count().max(1)
+    }
+
+    /// Hands pulled messages to the workers.
+    fn deliver(&self, queue: &Arc<ProcessQueue>, messages: Vec<MessageView>, next: i64) {
+        let (list, added) = queue.put(messages, next);
+        self.cached.fetch_add(added.cast_signed(), Ordering::Relaxed);
+        if list {
+            self.ready.list(queue.clone());
+        }
+    }
+
+    fn finish(&self, queue: &ProcessQueue, messages: &[MessageView]) {
+        self.release_bytes(queue.finish(messages));
+    }
+
+    fn release_bytes(&self, bytes: usize) {
+        let before = self.cached.fetch_sub(bytes.cast_signed(), Ordering::Relaxed);
+        if before >= self.cache_limit() {
+            self.total_room.notify_waiters();
+        }
+    }
+
+    /// Bytes of all queues that may be held.
+    fn cache_limit(&self) -> isize {
+        (self.config.pull_threshold_size_total << 20).cast_signed()
+    }
+}

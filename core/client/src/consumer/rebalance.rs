@@ -1,0 +1,214 @@
+//! Dividing the queues between the members of the group, and taking over and giving up queues.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use mq_protocol::body::{ConsumerIdList, MessageQueue};
+use mq_protocol::header::ConsumerGroupRequest;
+use mq_protocol::{RequestCode, fastjson};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::allocate::allocate;
+use super::process_queue::ProcessQueue;
+use super::subscription::Subscription;
+use super::{Inner, pull};
+use crate::{Error, ErrorCode};
+
+/// Time until the next look when the last one could not finish (`rebalance.minInterval`).
+const SOON: Duration = Duration::from_secs(1);
+/// How long a queue that goes to another member waits for its listener calls, so that these are committed.
+const GIVE_UP: Duration = Duration::from_millis(150);
+/// How long a queue that may come from another member is left alone, so that this one can commit.
+const TAKE_OVER: Duration = Duration::from_millis(200);
+
+/// Looks at the division when told to, and from time to time.
+pub(super) async fn keep(consumer: Arc<Inner>, mut balanced: bool) {
+    let period = consumer.config.rebalance_interval;
+    loop {
+        let wait = if balanced { period } else { period.min(SOON) };
+        let _ = timeout(wait, consumer.rebalance.notified()).await;
+        balanced = consumer.rebalance_now().await;
+    }
+}
+
+/// A change of one topic's share.
+struct Change<'a> {
+    subscription: &'a Arc<Subscription>,
+    lost: Vec<Arc<ProcessQueue>>,
+    won: Vec<MessageQueue>,
+    /// Others are in the group, so a queue that is won may just be leaving one of them.
+    shared: bool,
+}
+
+impl Inner {
+    /// Takes the share that is this member's now; `false` if that did not work out for some topic.
+    pub(super) async fn rebalance_now(self: &Arc<Self>) -> bool {
+        let _turn = self.rebalancing.lock().await;
+        if self.closed.load(std::sync::atomic::Ordering::SeqCst) {
+            return true;
+        }
+        let mut balanced = true;
+        let mut changes = Vec::new();
+        for subscription in self.subscriptions.values() {
+            match self.share(subscription).await {
+                Ok(Some(change)) => changes.push(change),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(group = self.group, topic = subscription.topic, %error, "queues not divided");
+                    balanced = false;
+                }
+            }
+        }
+        if changes.is_empty() {
+            return balanced;
+        }
+        self.give_up(changes.iter().flat_map(|change| change.lost.iter().cloned()).collect()).await;
+        if changes.iter().any(|change| change.shared && !change.won.is_empty()) {
+            sleep(TAKE_OVER).await;
+        }
+        let mut begun = Vec::new();
+        for change in &changes {
+            change.subscription.renew();
+            let starts = join_all(change.won.iter().map(|queue| self.start_offset(queue))).await;
+            for (queue, start) in change.won.iter().zip(starts) {
+                match start {
+                    Ok(start) => begun.push((queue.clone(), change.subscription.clone(), start)),
+                    Err(error) => {
+                        let (topic, id) = (&queue.topic, queue.queue_id);
+                        tracing::warn!(group = self.group, topic, queue = id, %error, "start offset unknown; trying again");
+                        balanced = false;
+                    }
+                }
+            }
+        }
+        // Pulls name the version of the subscription, so the brokers have to know it first.
+        self.client.beat_all().await;
+        for (queue, subscription, start) in begun {
+            self.take(queue, subscription, start);
+        }
+        let queues = self.queues.lock().len();
+        tracing::info!(group = self.group, queues, "queues divided anew");
+        balanced
+    }
+
+    /// What changes for a topic; `None` if nothing does.
+    async fn share<'a>(&self, subscription: &'a Arc<Subscription>) -> Result<Option<Change<'a>>, Error> {
+        let topic = &subscription.topic;
+        let deadline = self.client.short();
+        let (_, route) = self.client.route(topic, None, deadline).await?;
+        let own_id = &self.client.client_id;
+        let mut members = self.members(topic).await.unwrap_or_default();
+        if !members.contains(own_id) {
+            // A broker that just came (back), or one that was not known at the last heartbeat.
+            self.client.beat_all().await;
+            members = self.members(topic).await?;
+        }
+        if !members.contains(own_id) {
+            return Err(Error::new(
+                ErrorCode::State,
+                format!("the broker does not know member '{own_id}' of group '{}' yet", self.group),
+            ));
+        }
+        let share = allocate(self.config.allocate_strategy, &route.subscribe, &members, own_id);
+        let mut lost = Vec::new();
+        let mut won = share.clone();
+        for (queue, held) in self.queues.lock().iter().filter(|(queue, _)| queue.topic == *topic) {
+            if !share.contains(queue) || held.is_stuck() {
+                lost.push(held.clone());
+            } else {
+                won.retain(|other| other != queue);
+            }
+        }
+        let changed = !lost.is_empty() || !won.is_empty();
+        Ok(changed.then_some(Change { subscription, lost, won, shared: members.len() > 1 }))
+    }
+
+    /// Ids of the group's members, from any broker of the topic.
+    async fn members(&self, topic: &str) -> Result<Vec<String>, Error> {
+        let (turn, route) = self.client.route(topic, None, self.client.short()).await?;
+        let brokers = &route.data.broker_datas;
+        let code = RequestCode::GET_CONSUMER_LIST_BY_GROUP;
+        let header = ConsumerGroupRequest { consumer_group: &self.group };
+        let mut last = Error::new(ErrorCode::NotFound, format!("topic '{topic}' has no broker"));
+        let first = turn.turn();
+        for step in 0..brokers.len() {
+            let Some(broker) = brokers.get(first.wrapping_add(step) % brokers.len()) else { break };
+            let peer = self.client.broker(&broker.broker_name, 0)?;
+            let asked =
+                self.client.remoting.ask(&peer, code, &header, &Bytes::new(), self.client.short()).await;
+            match asked {
+                Ok(frame) => {
+                    let list: ConsumerIdList = fastjson::from_slice(&frame.body).map_err(|error| {
+                        Error::new(ErrorCode::Broker, format!("members of group '{}': {error}", self.group))
+                    })?;
+                    return Ok(list.consumer_id_list);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Gives queues up: nothing more is consumed of them, and what was is committed.
+    async fn give_up(&self, lost: Vec<Arc<ProcessQueue>>) {
+        if lost.is_empty() {
+            return;
+        }
+        for queue in &lost {
+            self.release_bytes(queue.stop());
+        }
+        let deadline = Instant::now() + GIVE_UP;
+        join_all(lost.iter().map(|queue| queue.idle(deadline.saturating_duration_since(Instant::now()))))
+            .await;
+        self.persist(&lost).await;
+        for queue in &lost {
+            self.release_bytes(queue.drop_now());
+            self.forget(queue);
+        }
+    }
+
+    fn take(self: &Arc<Self>, queue: MessageQueue, subscription: Arc<Subscription>, start: i64) {
+        tracing::debug!(
+            group = self.group,
+            topic = queue.topic,
+            queue = queue.queue_id,
+            start,
+            "queue taken"
+        );
+        let held = Arc::new(ProcessQueue::new(queue.clone(), subscription, start));
+        self.queues.lock().insert(queue, held.clone());
+        if let Some(puller) = self.tasks.start(pull::pull(self.clone(), held.clone(), start)) {
+            held.set_puller(puller);
+        }
+    }
+
+    /// Takes a queue out of the table, if it is still this one.
+    fn forget(&self, queue: &Arc<ProcessQueue>) {
+        let mut queues = self.queues.lock();
+        if queues.get(&queue.queue).is_some_and(|held| Arc::ptr_eq(held, queue)) {
+            queues.remove(&queue.queue);
+        }
+    }
+
+    /// Goes on with a queue at another offset; what is held of it is given up.
+    pub(super) fn restart_queue(self: Arc<Self>, queue: Arc<ProcessQueue>, offset: i64) {
+        let consumer = self.clone();
+        self.tasks.spawn(async move {
+            let _turn = consumer.rebalancing.lock().await;
+            consumer.restart_at(&queue, offset).await;
+            consumer.rebalance.notify_one();
+        });
+    }
+
+    /// The next division begins this queue at `offset`.
+    pub(super) async fn restart_at(&self, queue: &Arc<ProcessQueue>, offset: i64) {
+        self.release_bytes(queue.drop_now());
+        if let Err(error) = self.commit(&queue.queue, offset).await {
+            let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
+            tracing::warn!(group = self.group, topic, queue = id, offset, %error, "offset not set");
+        }
+        self.forget(queue);
+    }
+}

@@ -1,0 +1,154 @@
+//! What brokers and admin tools ask of a running consumer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use mq_protocol::body::{
+    ConsumeDirectlyResult, ConsumerRunningInfo, ConsumerStatusBody, ProcessQueueInfo, ResetOffsetBody,
+};
+use mq_protocol::{Frame, MessageRecord, ResponseCode, fastjson};
+use tokio::time::{Instant, timeout};
+
+use super::{ConsumeResult, Inner};
+use crate::remoting::Connection;
+use crate::{Error, ErrorCode, MessageView};
+
+impl Inner {
+    /// NOTIFY_CONSUMER_IDS_CHANGED (40).
+    pub(crate) fn members_changed(&self) {
+        self.rebalance.notify_one();
+    }
+
+    /// RESET_CONSUMER_CLIENT_OFFSET (220): the queues named go on at the offsets given.
+    pub(crate) fn reset_offsets(self: &Arc<Self>, body: &Bytes) {
+        let table = match fastjson::from_slice::<ResetOffsetBody>(body) {
+            Ok(body) => body.offset_table,
+            Err(error) => {
+                tracing::warn!(group = self.group, %error, "offsets not reset: the broker's table cannot be read");
+                return;
+            }
+        };
+        let consumer = self.clone();
+        self.tasks.spawn(async move {
+            let _turn = consumer.rebalancing.lock().await;
+            for (queue, offset) in table {
+                let held = consumer.queues.lock().get(&queue).cloned();
+                if let Some(held) = held {
+                    tracing::info!(
+                        group = consumer.group,
+                        topic = queue.topic,
+                        queue = queue.queue_id,
+                        offset,
+                        "offset reset"
+                    );
+                    consumer.restart_at(&held, offset).await;
+                }
+            }
+            consumer.rebalance.notify_one();
+        });
+    }
+
+    /// GET_CONSUMER_STATUS_FROM_CLIENT (221): consumed offsets of a topic.
+    pub(crate) fn status_body(&self, topic: &str) -> Result<String, Error> {
+        let queues = self.queues.lock();
+        let offsets = queues.iter().filter(|(queue, _)| queue.topic == topic);
+        let table =
+            offsets.filter_map(|(queue, held)| Some((queue.clone(), held.commit_offset()?))).collect();
+        ConsumerStatusBody { message_queue_table: table }.to_body().map_err(|error| internal(&error))
+    }
+
+    /// GET_CONSUMER_RUNNING_INFO (307).
+    pub(crate) fn running_info_body(&self) -> Result<String, Error> {
+        let mut info = ConsumerRunningInfo {
+            subscription_set: self.subscriptions.values().map(|s| s.data()).collect(),
+            ..ConsumerRunningInfo::default()
+        };
+        for (queue, held) in self.queues.lock().iter() {
+            let figures = held.held();
+            let load =
+                |value: &std::sync::atomic::AtomicI64| value.load(std::sync::atomic::Ordering::Relaxed);
+            let queue_info = ProcessQueueInfo {
+                commit_offset: held.commit_offset().unwrap_or(-1),
+                cached_msg_min_offset: figures.oldest,
+                cached_msg_max_offset: figures.newest,
+                cached_msg_count: i32::try_from(figures.messages).unwrap_or(i32::MAX),
+                cached_msg_size_in_mi_b: i32::try_from(figures.bytes >> 20).unwrap_or(i32::MAX),
+                droped: held.is_dropped(),
+                last_pull_timestamp: load(&held.last_pull),
+                last_consume_timestamp: load(&held.last_consume),
+                ..ProcessQueueInfo::default()
+            };
+            info.mq_table.insert(queue.clone(), queue_info);
+        }
+        for subscription in self.subscriptions.values() {
+            info.status_table.insert(subscription.topic.clone(), subscription.stats.status());
+        }
+        for (key, value) in [
+            ("PROP_NAMESERVER_ADDR", self.client.namesrv.names()),
+            ("PROP_THREADPOOL_CORE_SIZE", self.config.consume_thread_max.to_string()),
+            ("PROP_CONSUMEORDERLY", "false".to_owned()),
+            ("PROP_CONSUME_TYPE", "CONSUME_PASSIVELY".to_owned()),
+            ("PROP_CLIENT_VERSION", "V5_3_3".to_owned()),
+            ("PROP_CONSUMER_START_TIMESTAMP", self.started_at.to_string()),
+        ] {
+            info.properties.insert(key.to_owned(), value);
+        }
+        info.to_body().map_err(|error| internal(&error))
+    }
+
+    /// CONSUME_MESSAGE_DIRECTLY (309): gives one message to the listener and answers what came of it.
+    pub(crate) fn consume_directly(self: &Arc<Self>, frame: Frame, from: Arc<Connection>) {
+        let Ok(permit) = self.direct_calls.clone().try_acquire_owned() else {
+            let busy = Frame::response(&frame, ResponseCode::SYSTEM_BUSY);
+            from.reply(&busy.with_remark("too many messages are being consumed directly"));
+            return;
+        };
+        let consumer = self.clone();
+        self.tasks.spawn(async move {
+            let answer = match consumer.consume_one(&frame).await {
+                Ok(result) => match serde_json::to_vec(&result) {
+                    Ok(body) => Frame::response(&frame, ResponseCode::SUCCESS).with_body(body),
+                    Err(error) => failure(&frame, &internal(&error)),
+                },
+                Err(error) => failure(&frame, &error),
+            };
+            from.reply(&answer);
+            drop(permit);
+        });
+    }
+
+    async fn consume_one(&self, frame: &Frame) -> Result<ConsumeDirectlyResult, Error> {
+        let record = MessageRecord::take(&mut frame.body.clone())
+            .map_err(|error| Error::argument(format!("the message cannot be read: {error}")))?
+            .ok_or_else(|| Error::argument("the request has no message"))?;
+        let broker_name = frame.ext.get("brokerName").unwrap_or_default().into();
+        let namespace = &self.client.config.namespace;
+        let message = MessageView::open(record, &broker_name, namespace, self.config.max_decompressed_size)
+            .map_err(|(_, error)| error)?;
+        let started = Instant::now();
+        let call = AssertUnwindSafe(async { self.listener.consume(vec![message]).await }).catch_unwind();
+        let (consume_result, remark) = match timeout(self.config.consume_timeout, call).await {
+            Ok(Ok(ConsumeResult::Success)) => ("CR_SUCCESS", None),
+            Ok(Ok(ConsumeResult::Later { .. })) => ("CR_LATER", None),
+            Ok(Err(_)) => ("CR_THROW_EXCEPTION", Some("the listener panicked".to_owned())),
+            Err(_) => ("CR_LATER", Some("the listener takes too long".to_owned())),
+        };
+        Ok(ConsumeDirectlyResult {
+            auto_commit: true,
+            consume_result: consume_result.to_owned(),
+            order: false,
+            remark,
+            spent_time_mills: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+}
+
+pub(crate) fn failure(request: &Frame, error: &Error) -> Frame {
+    Frame::response(request, ResponseCode::SYSTEM_ERROR).with_remark(error.to_string())
+}
+
+fn internal(error: &serde_json::Error) -> Error {
+    Error::new(ErrorCode::Internal, format!("writing JSON: {error}"))
+}
