@@ -952,12 +952,12 @@ struct mq_error *mq_push_consumer_reply(struct mq_push_consumer *consumer,
                                         int32_t delay_level);
 
 /**
- * Stops handing out messages until `mq_push_consumer_resume`; the consumer stays in its group. Events that are already on the queue stay.
+ * Fetches no more until `mq_push_consumer_resume`; what was fetched already still comes, and the consumer stays in its group.
  */
 struct mq_error *mq_push_consumer_suspend(struct mq_push_consumer *consumer);
 
 /**
- * Hands out messages again.
+ * Fetches again.
  */
 struct mq_error *mq_push_consumer_resume(struct mq_push_consumer *consumer);
 

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::event::Outcome;
 use crate::fork::Owned;
 use crate::producer::{self, Producer};
+use crate::push_consumer::{self, PushConsumer};
 use crate::queue::Queue;
 use crate::runtime::{Runtime, refuse_on_runtime_thread};
 
@@ -37,6 +38,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Children {
     producers: Vec<Weak<Owned<producer::Inner>>>,
+    consumers: Vec<Weak<Owned<push_consumer::Inner>>>,
 }
 
 impl Client {
@@ -83,6 +85,21 @@ impl Client {
         Ok(producer)
     }
 
+    /// A push consumer with these settings; its messages come on `queue` as events that name `tag`.
+    ///
+    /// # Errors
+    /// CONFIG: a setting is not acceptable. CLOSED: the client or the queue. FORKED.
+    pub fn push_consumer(&self, config: &Config, queue: &Queue, tag: u64) -> Result<PushConsumer, Error> {
+        let inner = self.0.get()?;
+        self.runtime()?;
+        queue.check_open()?;
+        let consumer = PushConsumer::new(self.clone(), config.push_consumer()?, queue.clone(), tag)?;
+        let mut children = inner.children.lock();
+        children.consumers.retain(|known| known.strong_count() > 0);
+        children.consumers.push(consumer.downgrade());
+        Ok(consumer)
+    }
+
     /// Closes the client and all that was made from it: consumers, then producers, then connections. Blocks up to
     /// `timeout` (5 s if none is given). Later calls do nothing.
     ///
@@ -121,6 +138,10 @@ impl Client {
             .clone()
             .ok_or_else(|| Error::new(ErrorCode::Closed, "the client is closed; make a new one"))
     }
+
+    pub(crate) fn inner(&self) -> Result<&mq_client::Client, Error> {
+        Ok(&self.0.get()?.client)
+    }
 }
 
 impl Inner {
@@ -134,9 +155,12 @@ impl Inner {
             return Ok(());
         }
         let children = std::mem::take(&mut *self.children.lock());
+        let consumers: Vec<_> = children.consumers.iter().filter_map(Weak::upgrade).collect();
+        let consumers = consumers.iter().filter_map(|consumer| consumer.get().ok());
+        let mut results = join_all(consumers.map(|consumer| consumer.close_by(deadline))).await;
         let producers: Vec<_> = children.producers.iter().filter_map(Weak::upgrade).collect();
         let producers = producers.iter().filter_map(|producer| producer.get().ok());
-        let results = join_all(producers.map(|producer| producer.close_by(deadline))).await;
+        results.extend(join_all(producers.map(|producer| producer.close_by(deadline))).await);
         let in_time = tokio::time::timeout_at(deadline.into(), self.client.close()).await.is_ok();
         *closed = true;
         if in_time && results.iter().all(Result::is_ok) { Ok(()) } else { Err(late()) }

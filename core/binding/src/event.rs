@@ -1,8 +1,9 @@
 //! What a queue holds.
 
-use mq_client::{Error, SendReceipt};
+use mq_client::{Error, MessageView, SendReceipt};
 
 use crate::log::LogLevel;
+use crate::token::ReplyToken;
 
 /// One event of a [`crate::Queue`].
 #[derive(Debug)]
@@ -14,6 +15,15 @@ pub enum Event {
         tag: u64,
         /// What came out of it.
         result: Result<Outcome, Error>,
+    },
+    /// Messages to consume, which must be answered through the token.
+    Message {
+        /// The tag given when the consumer was made.
+        consumer: u64,
+        /// At least one; at most the consumer's `consume_message_batch_max_size`.
+        messages: Vec<MessageView>,
+        /// Answers for all of them; dropped without an answer, they are delivered again later.
+        token: ReplyToken,
     },
     /// A line of the library's log; see [`crate::set_log_queue`].
     Log {

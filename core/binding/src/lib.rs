@@ -34,21 +34,27 @@ mod fork;
 mod log;
 mod producer;
 mod pump;
+mod push_consumer;
 mod queue;
 mod runtime;
+mod token;
 mod wakeup;
 
+pub use bytes::Bytes;
 pub use client::Client;
 pub use config::Config;
 pub use event::{Event, Outcome};
 pub use fence::{fence, panicked};
 pub use log::{LogHook, LogLevel, set_log_hook, set_log_queue};
 pub use mq_client::{
-    Delivery, Error, ErrorCode, Kind, Message, Scope, SendReceipt, SendStatus, Setting, settings,
+    ConsumeResult, Delivery, Error, ErrorCode, Kind, Message, MessageView, Scope, SendReceipt, SendStatus,
+    Setting, settings,
 };
 pub use producer::Producer;
+pub use push_consumer::PushConsumer;
 pub use queue::Queue;
 pub use runtime::on_library_thread;
+pub use token::ReplyToken;
 pub use wakeup::Callback;
 
 /// The library's version.

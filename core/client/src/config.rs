@@ -270,6 +270,17 @@ impl PushConsumerConfig {
         self
     }
 
+    /// Adds a topic with a tag expression, as [`PushConsumerConfig::subscribe`], checked at once.
+    ///
+    /// # Errors
+    /// `ARGUMENT`: the topic or the expression is not acceptable.
+    pub fn add_subscription(&mut self, topic: &str, expression: &str) -> Result<(), Error> {
+        name::check_topic(topic)?;
+        crate::consumer::check_expression(topic, expression)?;
+        self.subscriptions.insert(topic.to_owned(), expression.to_owned());
+        Ok(())
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.check_limits()?;
         name::check_group(&self.group)?;

@@ -32,6 +32,7 @@ use dispatch::Ready;
 pub use listener::{ConsumeResult, Listener};
 use process_queue::ProcessQueue;
 use subscription::Subscription;
+pub(crate) use subscription::check_expression;
 
 /// Messages that admin tools may have consumed directly at a time.
 const DIRECT_CALLS: usize = 16;
@@ -115,6 +116,11 @@ impl PushConsumer {
     /// Later calls do nothing. A listener must not wait for this.
     pub async fn close(&self) {
         self.handle.0.close().await;
+    }
+
+    /// As [`PushConsumer::close`] with a time of its own for the listener calls; tells whether all of them finished.
+    pub async fn close_within(&self, limit: Duration) -> bool {
+        self.handle.0.close_within(limit).await
     }
 }
 
@@ -202,8 +208,12 @@ impl Inner {
     }
 
     pub(crate) async fn close(&self) {
+        self.close_within(self.config.close_timeout).await;
+    }
+
+    async fn close_within(&self, limit: Duration) -> bool {
         if self.closed.swap(true, Ordering::SeqCst) {
-            return;
+            return true;
         }
         let queues: Vec<_> = {
             // A division that is being made may still add queues; it ends first.
@@ -214,9 +224,9 @@ impl Inner {
         for queue in &queues {
             self.release_bytes(queue.stop());
         }
-        let idle = join_all(queues.iter().map(|queue| queue.idle(self.config.close_timeout))).await;
-        if idle.contains(&false) {
-            let limit = self.config.close_timeout;
+        let idle = join_all(queues.iter().map(|queue| queue.idle(limit))).await;
+        let finished = !idle.contains(&false);
+        if !finished {
             tracing::warn!(group = self.group, ?limit, "listener calls still run; their messages come again");
         }
         self.persist(&queues).await;
@@ -231,6 +241,7 @@ impl Inner {
         tracing::info!(group = self.group, "consumer closed");
         self.tasks.close(Duration::ZERO).await;
         self.queues.lock().clear();
+        finished
     }
 
     pub(crate) fn group(&self) -> &str {

@@ -76,7 +76,11 @@ fn generate(ffi: &Path) -> Result<String, Failure> {
         let path = entry?.path();
         let family = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if std::fs::read_to_string(&path)?.contains("no_mangle") && !FAMILIES.contains(&family) {
-            return Err(format!("{} exports functions; add it to the families of the header", path.display()).into());
+            return Err(format!(
+                "{} exports functions; add it to the families of the header",
+                path.display()
+            )
+            .into());
         }
     }
     let files = FAMILIES.map(|family| sources.join(format!("{family}.rs")));

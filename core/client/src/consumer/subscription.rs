@@ -25,9 +25,7 @@ pub(crate) struct Subscription {
 
 impl Subscription {
     pub(crate) fn new(topic: String, expression: &str) -> Result<Subscription, Error> {
-        let filter = TagFilter::parse(expression).map_err(|error| {
-            Error::argument(format!("the subscription of topic '{topic}' is not acceptable: {error}"))
-        })?;
+        let filter = parse(&topic, expression)?;
         let text = if filter.is_all() { "*".to_owned() } else { expression.trim().to_owned() };
         let is_retry = topic.starts_with(mq_protocol::name::RETRY_PREFIX);
         Ok(Subscription {
@@ -68,4 +66,15 @@ impl Subscription {
             class_filter_mode: false,
         }
     }
+}
+
+/// Checks a tag expression.
+pub(crate) fn check_expression(topic: &str, expression: &str) -> Result<(), Error> {
+    parse(topic, expression).map(drop)
+}
+
+fn parse(topic: &str, expression: &str) -> Result<TagFilter, Error> {
+    TagFilter::parse(expression).map_err(|error| {
+        Error::argument(format!("the subscription of topic '{topic}' is not acceptable: {error}"))
+    })
 }

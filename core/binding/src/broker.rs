@@ -1,0 +1,239 @@
+//! The embedded broker: NameServer and broker inside the host's process, on free ports and a directory of their own.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mq_broker::BrokerConfig;
+use mq_client::{Error, ErrorCode};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use crate::client::in_background;
+use crate::config::Config;
+use crate::fork::Owned;
+use crate::runtime::{Runtime, refuse_on_runtime_thread};
+
+/// How long stopping may take when no time is given.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A NameServer and a broker inside this process. Clones share it; usable from any thread. All calls block.
+///
+/// Without the setting `data_dir` its data is in a temporary directory, which is removed when the last clone is
+/// dropped; a stopped or killed broker can be started again on the same data until then.
+#[derive(Clone, Debug)]
+pub struct Broker(Arc<Owned<Inner>>);
+
+struct Inner {
+    /// As for the next start: with the ports that the last one got.
+    config: Mutex<BrokerConfig>,
+    /// Whether the ports were given, and must be had.
+    fixed_ports: (bool, bool),
+    addresses: Mutex<Addresses>,
+    /// `None` while it does not run; locked while it is started or stopped.
+    running: tokio::sync::Mutex<Option<Running>>,
+    data_dir: PathBuf,
+    /// Removed when dropped.
+    _temporary: Option<TempDir>,
+}
+
+struct Running {
+    broker: mq_broker::Broker,
+    runtime: Runtime,
+}
+
+struct Addresses {
+    namesrv: String,
+    broker: String,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Starts a broker and waits until it accepts.
+    ///
+    /// Settings are those of Apache's `broker.conf`; also `data_dir`, `listen_port` and `namesrv_port`. Unless set, the
+    /// directory is a temporary one and the ports are free ones, on loopback.
+    ///
+    /// # Errors
+    /// CONFIG: a setting is not a broker's or has a bad value. IO: directory or port. STATE on a runtime thread.
+    pub fn start(config: &Config) -> Result<Broker, Error> {
+        refuse_on_runtime_thread("starting a broker")?;
+        let mut settings = config.broker()?;
+        let temporary = match config.get("data_dir") {
+            Some(_) => None,
+            None => Some(TempDir::with_prefix("mq-broker-").map_err(|e| {
+                Error::new(ErrorCode::Io, format!("no temporary directory for the broker's data: {e}; set 'data_dir'"))
+            })?),
+        };
+        if let Some(directory) = &temporary {
+            settings.store_path_root_dir = directory.path().to_owned();
+        }
+        let inner = Inner {
+            fixed_ports: (settings.listen_port != 0, settings.namesrv_listen_port != 0),
+            data_dir: settings.store_path_root_dir.clone(),
+            config: Mutex::new(settings),
+            addresses: Mutex::new(Addresses { namesrv: String::new(), broker: String::new() }),
+            running: tokio::sync::Mutex::new(None),
+            _temporary: temporary,
+        };
+        let runtime = Runtime::share()?;
+        runtime.block_on("starting a broker", async {
+            let running = inner.start(&runtime).await?;
+            *inner.running.lock().await = Some(running);
+            Ok::<_, Error>(())
+        })??;
+        Ok(Broker(Arc::new(Owned::new("the broker", inner))))
+    }
+
+    /// `host:port` of its NameServer (of the NameServers that it registers at, if `namesrvAddr` is set): what a client wants.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn address(&self) -> Result<String, Error> {
+        Ok(self.0.get()?.addresses.lock().namesrv.clone())
+    }
+
+    /// `host:port` of the broker itself.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn broker_address(&self) -> Result<String, Error> {
+        Ok(self.0.get()?.addresses.lock().broker.clone())
+    }
+
+    /// The directory of its data.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn data_dir(&self) -> Result<&Path, Error> {
+        Ok(&self.0.get()?.data_dir)
+    }
+
+    /// Creates a topic with this number of queues, or changes the number.
+    ///
+    /// # Errors
+    /// ARGUMENT: the name or the number is not acceptable. STATE: the broker does not run, or this is a runtime thread. FORKED.
+    pub fn create_topic(&self, name: &str, queues: i32) -> Result<(), Error> {
+        let inner = self.0.get()?;
+        refuse_on_runtime_thread("creating a topic")?;
+        match inner.running.blocking_lock().as_ref() {
+            Some(running) => running.broker.create_topic(name, queues).map_err(failed),
+            None => Err(Error::new(ErrorCode::State, "the broker does not run; restart it first")),
+        }
+    }
+
+    /// Stops cleanly, within `timeout` (10 s if none is given). Its data stays. Stopping twice is no error.
+    ///
+    /// # Errors
+    /// TIMEOUT: it was cut as by [`Broker::kill`]. STATE on a runtime thread, FORKED.
+    pub fn stop(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        let inner = self.0.get()?;
+        refuse_on_runtime_thread("stopping a broker")?;
+        inner.stop(Instant::now() + timeout.unwrap_or(STOP_TIMEOUT))
+    }
+
+    /// Ends it as `kill -9` would: connections are cut, nothing is flushed, the mark of an unclean stop stays.
+    ///
+    /// # Errors
+    /// STATE on a runtime thread, FORKED.
+    pub fn kill(&self) -> Result<(), Error> {
+        let inner = self.0.get()?;
+        refuse_on_runtime_thread("killing a broker")?;
+        if let Some(running) = inner.running.blocking_lock().take() {
+            running.broker.kill();
+        }
+        Ok(())
+    }
+
+    /// Starts it again on the same data and the same ports; on others if somebody took free ones meanwhile. One that runs is stopped first.
+    ///
+    /// # Errors
+    /// As [`Broker::start`]; FORKED.
+    pub fn restart(&self) -> Result<(), Error> {
+        let inner = self.0.get()?;
+        refuse_on_runtime_thread("restarting a broker")?;
+        inner.stop(Instant::now() + STOP_TIMEOUT)?;
+        let runtime = Runtime::share()?;
+        runtime.block_on("restarting a broker", async {
+            let mut running = inner.running.lock().await;
+            if running.is_none() {
+                *running = Some(inner.start(&runtime).await?);
+            }
+            Ok(())
+        })?
+    }
+}
+
+impl Inner {
+    /// Starts with the settings as they are; remembers the ports for the next time.
+    async fn start(&self, runtime: &Runtime) -> Result<Running, Error> {
+        let mut config = self.config.lock().clone();
+        let broker = match mq_broker::Broker::start(config.clone()).await {
+            Err(error) if self.may_change_ports(&config) && is_io(&error) => {
+                // Somebody else may have taken a port that was free before.
+                if !self.fixed_ports.0 {
+                    config.listen_port = 0;
+                }
+                if !self.fixed_ports.1 {
+                    config.namesrv_listen_port = 0;
+                }
+                mq_broker::Broker::start(config.clone()).await
+            }
+            result => result,
+        };
+        let broker = broker.map_err(failed)?;
+        let namesrv = broker.namesrv_addr();
+        config.listen_port = broker.broker_addr().port();
+        if let Some(address) = namesrv {
+            config.namesrv_listen_port = address.port();
+        }
+        let mut addresses = self.addresses.lock();
+        addresses.broker = broker.broker_addr().to_string();
+        addresses.namesrv = match namesrv {
+            Some(address) => address.to_string(),
+            None => config.namesrv_addr.to_string(),
+        };
+        drop(addresses);
+        *self.config.lock() = config;
+        Ok(Running { broker, runtime: runtime.clone() })
+    }
+
+    fn may_change_ports(&self, config: &BrokerConfig) -> bool {
+        (!self.fixed_ports.0 && config.listen_port != 0) || (!self.fixed_ports.1 && config.namesrv_listen_port != 0)
+    }
+
+    fn stop(&self, deadline: Instant) -> Result<(), Error> {
+        let Some(Running { broker, runtime }) = self.running.blocking_lock().take() else { return Ok(()) };
+        let stopped = runtime.block_on("stopping a broker", async {
+            tokio::time::timeout_at(deadline.into(), broker.stop()).await.is_ok()
+        })?;
+        if stopped {
+            return Ok(());
+        }
+        broker.kill();
+        Err(Error::new(ErrorCode::Timeout, "the broker did not stop in time; it was ended at once"))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(Running { broker, runtime }) = self.running.get_mut().take() else { return };
+        let directory = self._temporary.take();
+        let stopping = in_background("mq-stop", move || {
+            // On a thread of its own, so it can block; that it took too long has nobody to be told to.
+            let stop = async { tokio::time::timeout(STOP_TIMEOUT, broker.stop()).await };
+            let _ = runtime.block_on("stopping a broker", stop);
+            drop(directory);
+        });
+        if let Err(error) = stopping {
+            tracing::warn!(%error, "a broker was dropped without being stopped");
+        }
+    }
+}

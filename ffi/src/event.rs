@@ -1,0 +1,243 @@
+//! Events: what a queue holds.
+
+use std::ffi::c_char;
+use std::ptr;
+use std::sync::Mutex;
+
+use mq_binding::{ConsumeResult, Error, ErrorCode, Event, LogLevel, Outcome, ReplyToken};
+
+use crate::call::{CText, absent, argument, call, free, handle, quiet};
+use crate::error::mq_error;
+use crate::receipt::mq_receipt;
+use crate::view::mq_message_view;
+
+/// An asynchronous call is done, well or badly. Exactly one for each call that was accepted.
+pub const MQ_EVENT_DONE: i32 = 1;
+/// A consumer has messages for the application, which must be answered.
+pub const MQ_EVENT_MESSAGE: i32 = 2;
+/// A log line. See `mq_log_set_queue`.
+pub const MQ_EVENT_LOG: i32 = 3;
+
+/// The messages are consumed.
+pub const MQ_CONSUME_SUCCESS: i32 = 0;
+/// The messages shall be delivered again later.
+pub const MQ_CONSUME_LATER: i32 = 1;
+
+/// One event. The caller of `mq_queue_poll` owns it and everything borrowed from it.
+///
+/// May be used from any thread, and read by several at once. An accessor that does not fit the event's kind gives NULL or 0.
+pub struct mq_event {
+    content: Content,
+}
+
+#[expect(clippy::large_enum_variant, reason = "every event is in a box of its own")]
+enum Content {
+    Done {
+        tag: u64,
+        error: Option<mq_error>,
+        receipt: Option<mq_receipt>,
+    },
+    Message {
+        consumer: u64,
+        views: Vec<mq_message_view>,
+        token: Mutex<Option<ReplyToken>>,
+    },
+    Log {
+        level: LogLevel,
+        target: CText,
+        message: CText,
+    },
+    /// Of a kind that this interface does not know.
+    Other,
+}
+
+impl mq_event {
+    pub(crate) fn new(event: Event) -> mq_event {
+        let content = match event {
+            Event::Done { tag, result: Ok(Outcome::Sent(receipt) | Outcome::SentBatch(receipt)) } => {
+                Content::Done { tag, error: None, receipt: Some(mq_receipt::new(receipt)) }
+            }
+            Event::Done { tag, result } => {
+                Content::Done { tag, error: result.err().map(mq_error::new), receipt: None }
+            }
+            Event::Message { consumer, messages, token } => Content::Message {
+                consumer,
+                views: messages.into_iter().map(mq_message_view::new).collect(),
+                token: Mutex::new(Some(token)),
+            },
+            Event::Log { level, target, message } => {
+                Content::Log { level, target: CText::new(target), message: CText::new(message) }
+            }
+            _ => Content::Other,
+        };
+        mq_event { content }
+    }
+
+    fn take_token(&self) -> Option<ReplyToken> {
+        let Content::Message { token, .. } = &self.content else { return None };
+        token.lock().unwrap_or_else(|poison| poison.into_inner()).take()
+    }
+}
+
+/// The content of an event that is not NULL.
+///
+/// # Safety
+/// `event` is NULL or points to a live event.
+unsafe fn content<'a>(event: *const mq_event) -> Option<&'a Content> {
+    // SAFETY: as the caller promises.
+    unsafe { event.as_ref() }.map(|event| &event.content)
+}
+
+/// What C says of consumed messages.
+pub(crate) fn consume_result(result: i32, delay_level: i32) -> Result<ConsumeResult, Error> {
+    match (result, delay_level) {
+        (MQ_CONSUME_SUCCESS, _) => Ok(ConsumeResult::Success),
+        (MQ_CONSUME_LATER, 0) => Ok(ConsumeResult::Later { delay_level: None }),
+        (MQ_CONSUME_LATER, -1..) => Ok(ConsumeResult::Later { delay_level: Some(delay_level) }),
+        (MQ_CONSUME_LATER, _) => Err(argument(format!(
+            "delay level {delay_level} does not exist; give -1, 0 or a level from 1 on"
+        ))),
+        _ => Err(argument(format!("consume result {result} does not exist; give one of MQ_CONSUME_*"))),
+    }
+}
+
+/// What the event is, one of `MQ_EVENT_*`; 0 for NULL. Ignore kinds that you do not know.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_kind(event: *const mq_event) -> i32 {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Done { .. }) => MQ_EVENT_DONE,
+        Some(Content::Message { .. }) => MQ_EVENT_MESSAGE,
+        Some(Content::Log { .. }) => MQ_EVENT_LOG,
+        Some(Content::Other) | None => 0,
+    }
+}
+
+/// `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`: the tag given when the consumer was made.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_tag(event: *const mq_event) -> u64 {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Done { tag, .. } | Content::Message { consumer: tag, .. }) => *tag,
+        _ => 0,
+    }
+}
+
+/// `MQ_EVENT_DONE`: why the call failed, or NULL when it succeeded. Borrowed from the event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_error(event: *const mq_event) -> *const mq_error {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Done { error: Some(error), .. }) => error,
+        _ => ptr::null(),
+    }
+}
+
+/// `MQ_EVENT_DONE` of a send that succeeded: the receipt. NULL otherwise. Borrowed from the event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_receipt(event: *const mq_event) -> *const mq_receipt {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Done { receipt: Some(receipt), .. }) => receipt,
+        _ => ptr::null(),
+    }
+}
+
+/// `MQ_EVENT_MESSAGE`: how many messages it has, at least 1 (at most the consumer's `consume_message_batch_max_size`).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_message_count(event: *const mq_event) -> usize {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Message { views, .. }) => views.len(),
+        _ => 0,
+    }
+}
+
+/// `MQ_EVENT_MESSAGE`: message number `index`, from 0; NULL beyond the last one. Borrowed from the event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_message(event: *const mq_event, index: usize) -> *const mq_message_view {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Message { views, .. }) => views.get(index).map_or(ptr::null(), ptr::from_ref),
+        _ => ptr::null(),
+    }
+}
+
+/// `MQ_EVENT_MESSAGE`: answers for all messages of the event, once, from any thread. The event stays readable.
+///
+/// `result` is one of `MQ_CONSUME_*`. With `MQ_CONSUME_LATER`, `delay_level` says when: 0 lets the broker choose (longer
+/// with every attempt), 1 to 18 is a delay level, -1 sends the messages to the dead-letter queue. Otherwise it is ignored.
+/// An event freed without an answer counts as `MQ_CONSUME_LATER`.
+///
+/// Errors: `MQ_ERR_STATE` when it was answered before or its token was taken, `MQ_ERR_ARGUMENT`, `MQ_ERR_FORKED`. An answer
+/// after the consumer was closed is no error and has no effect: the messages are delivered again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_reply(
+    event: *mut mq_event,
+    result: i32,
+    delay_level: i32,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for a live event or NULL.
+        let event = unsafe { handle(event, "event") }?;
+        let result = consume_result(result, delay_level)?;
+        let Some(token) = event.take_token() else {
+            return Err(Error::new(
+                ErrorCode::State,
+                "the event has no messages, was answered before or its token was taken; answer each event once",
+            ));
+        };
+        token.reply(result)
+    })
+}
+
+/// `MQ_EVENT_MESSAGE`: takes the duty to answer away from the event and gives the token (never 0) that
+/// `mq_push_consumer_reply` wants; from then on the event can be freed at any time. 0 when it was answered or taken before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_take_token(event: *mut mq_event) -> u64 {
+    quiet(0, || {
+        // SAFETY: the header asks for a live event or NULL.
+        unsafe { event.as_ref() }.and_then(mq_event::take_token).map_or(0, ReplyToken::into_id)
+    })
+}
+
+/// `MQ_EVENT_LOG`: one of `MQ_LOG_*`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_log_level(event: *const mq_event) -> i32 {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Log { level, .. }) => *level as i32,
+        _ => 0,
+    }
+}
+
+/// `MQ_EVENT_LOG`: the part of the library that speaks, for instance `mq_client::producer`. `len` as everywhere.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_log_target(event: *const mq_event, len: *mut usize) -> *const c_char {
+    // SAFETY: the header asks for a live event or NULL, and a length that can be written or NULL.
+    unsafe {
+        match content(event) {
+            Some(Content::Log { target, .. }) => target.lend(len),
+            _ => absent(len),
+        }
+    }
+}
+
+/// `MQ_EVENT_LOG`: the line. `len` (may be NULL) takes its length in bytes; a NUL follows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_log_message(event: *const mq_event, len: *mut usize) -> *const c_char {
+    // SAFETY: the header asks for a live event or NULL, and a length that can be written or NULL.
+    unsafe {
+        match content(event) {
+            Some(Content::Log { message, .. }) => message.lend(len),
+            _ => absent(len),
+        }
+    }
+}
+
+/// Frees an event and everything borrowed from it; messages that were not answered are delivered again. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_free(event: *mut mq_event) {
+    // SAFETY: the header asks for an event that the caller owns, or NULL.
+    unsafe { free(event) };
+}

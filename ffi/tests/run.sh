@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Every test of the C interface: header and symbols as committed, the tests under gcc and g++ in all dialects, memcheck,
+# the installed packages. The last line is `N passed, N failed`, over all runs.
+#
+#   ffi/tests/run.sh            MQ_PROFILE=dev tests a debug build
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+profile=${MQ_PROFILE:-release}
+built=$CARGO_TARGET_DIR/$([ "$profile" = dev ] && echo debug || echo "$profile")
+out=$PWD/build/c
+prefix=$out/prefix
+rm -rf "$out"
+mkdir -p "$out"
+
+passed=0
+failed=0
+
+# note STATUS NAME: counts one check of this script.
+note() {
+    if [ "$1" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    printf '%s: %s\n' "$([ "$1" = 0 ] && echo ok || echo FAILED)" "$2"
+}
+try() {
+    local name=$1 status=0
+    shift
+    "$@" || status=$?
+    note $status "$name"
+    return $status
+}
+
+# suite NAME COMMAND...: runs a test program and adds what it counts.
+suite() {
+    local name=$1 status=0 line
+    shift
+    "$@" >"$out/$name.log" 2>"$out/$name.err" || status=$?
+    line=$(tail -n 1 "$out/$name.log")
+    if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        passed=$((passed + BASH_REMATCH[1]))
+        failed=$((failed + BASH_REMATCH[2]))
+    fi
+    note $status "$name: $line"
+    [ $status = 0 ] || tail -n 100 "$out/$name.err"
+}
+
+finish() {
+    printf '%s passed, %s failed\n' "$passed" "$failed"
+    [ "$failed" = 0 ]
+    exit
+}
+
+try "the library builds" cargo build --locked --profile "$profile" -p mq-ffi || finish
+try "the headers are what the sources say" cargo run --locked --quiet -p mq-ffi-xtask -- header --check
+nm -D --defined-only "$built/libmq.so" | awk '{ print $3 }' | LC_ALL=C sort >"$out/symbols.txt"
+try "the exported symbols are the recorded ones" diff -u ffi/symbols.txt "$out/symbols.txt"
+grep -oE '\bmq_[a-z_]+\(' ffi/include/mq.ffi.h | tr -d '(' | LC_ALL=C sort -u >"$out/declared.txt"
+try "each exported symbol is declared" diff -u "$out/declared.txt" "$out/symbols.txt"
+readelf -d "$built/libmq.so" | grep -q 'SONAME.*\[libmq.so.0\]'
+note $? "the SONAME is libmq.so.0"
+
+install_package() {
+    cmake -S ffi -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DMQ_CARGO_PROFILE="$profile" \
+        -DMQ_CARGO_TARGET_DIR="$CARGO_TARGET_DIR" >"$out/cmake.log" &&
+        cmake --build "$out/cmake" >>"$out/cmake.log" 2>&1 && cmake --install "$out/cmake" >>"$out/cmake.log"
+}
+try "the package installs" install_package || finish
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+read -ra shared <<<"$(pkg-config --cflags --libs mq) -Wl,-rpath,$prefix/lib"
+read -ra static <<<"-I$prefix/include $prefix/lib/libmq.a $(pkg-config --static --libs-only-l mq | sed 's/-lmq //')"
+
+strict=(-Wall -Wextra -Wpedantic -Werror -g -pthread -D_POSIX_C_SOURCE=200809L)
+sources=(ffi/tests/*.c)
+build() { # NAME COMPILER DIALECT LINK...
+    local name=$1 compiler=$2 dialect=$3 language=c
+    shift 3
+    [ "$compiler" = g++ ] && language=c++
+    try "$name compiles" "$compiler" "-std=$dialect" "${strict[@]}" -x $language "${sources[@]}" -x none "$@" -o "$out/$name"
+}
+build gcc-c99 gcc c99 "${shared[@]}" && suite gcc-c99 "$out/gcc-c99"
+build gcc-c17 gcc c17 "${shared[@]}" && suite gcc-c17 "$out/gcc-c17"
+build g++-c++11 g++ c++11 "${shared[@]}" && suite g++-c++11 "$out/g++-c++11"
+build g++-c++17 g++ c++17 "${shared[@]}" && suite g++-c++17 "$out/g++-c++17"
+build static gcc c17 "${static[@]}" && suite static "$out/static"
+suite memcheck valgrind --quiet --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=definite,indirect,possible \
+    --error-exitcode=9 --trace-children=no --child-silent-after-fork=yes "$out/gcc-c17"
+
+# As a user would use it.
+try "the example compiles with pkg-config" gcc -std=c99 -Wall -Wextra -Werror ffi/examples/quickstart.c "${shared[@]}" \
+    -o "$out/quickstart" && try "the example runs" "$out/quickstart"
+try "memcheck of the example" valgrind --quiet --leak-check=full --errors-for-leak-kinds=all --error-exitcode=9 "$out/quickstart"
+cmake_example() {
+    cmake -S ffi/examples -B "$out/example" -DCMAKE_PREFIX_PATH="$prefix" >>"$out/cmake.log" &&
+        cmake --build "$out/example" >>"$out/cmake.log" 2>&1
+}
+try "the example builds with find_package(mq)" cmake_example &&
+    try "the example runs, shared" "$out/example/quickstart" && try "the example runs, static" "$out/example/quickstart-static"
+finish
