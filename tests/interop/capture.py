@@ -93,9 +93,9 @@ class Capture:
         peer.call("consumer", name="dlq", group=f"G-dlq-{tag}", topic=plain, fail_times=9, retry_level=1, max_reconsume=0, **at)
         peer.wait_messages("dlq", lambda found: len(found) >= 4)
         # Two members of one group: the broker tells the first of the second (code 40), and queues change hands.
-        peer.call("consumer", name="order1", group=f"G-order-{tag}", topic=plain, orderly=True, **at)
+        peer.call("consumer", name="order1", group=f"G-order-{tag}", topic=plain, orderly=True, alone=True, **at)
         peer.wait_messages("order1", lambda found: len(found) >= 4)
-        peer.call("consumer", name="order2", group=f"G-order-{tag}", topic=plain, orderly=True, **at)
+        peer.call("consumer", name="order2", group=f"G-order-{tag}", topic=plain, orderly=True, alone=True, **at)
         wait_for("code 40 is seen", lambda: self._seen(40, label), 30)
         for name in ("tags", "retry", "dlq", "order2", "order1", "plain"):
             peer.call("close", name=name)

@@ -2,12 +2,14 @@
 
 A command is an object with `id` and `op`; its answer carries the same `id`, `ok`, and `error` when it is not ok. Operations:
 
-    producer  name namesrv group [compress_over compress_type(Java) timeout_ms]
+    producer  name namesrv group [compress_over compress_type(Java) timeout_ms alone(Java)]
     send      name topic [mode: sync|async|oneway|batch] [count first size prefix tags keys queue batch delay_level properties]
               answers `sent`: a list of {status msg_id offset_msg_id broker queue offset}; `{i}` in keys is the message's number
     consumer  name namesrv group topic [expression expression_type from: first|last model orderly fail_times retry_level
-              max_reconsume]; every delivery is a line with `event: message`; deliveries fail while reconsume_times < fail_times
+              max_reconsume alone(Java)]; every delivery is a line with `event: message`, and fails while
+              reconsume_times < fail_times
     close     name
+    forget    namesrv                            closes what is kept open to a NameServer that goes away
     offsets   name topic queue [time]            (Java) {min max earliest at_time}
     query     name topic key|msg_id [max]        (Java) {messages}
     admin     args                               (Java) one mqadmin command: {out failure}

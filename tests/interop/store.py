@@ -97,6 +97,22 @@ def _record(data: bytes, at: int) -> Record:
     )  # fmt: skip
 
 
+def parse(data: bytes) -> list[Record]:
+    """Records one behind the other, as the answer to a pull carries them."""
+    records, at = [], 0
+    while at < len(data):
+        records.append(_record(data, at))
+        at += records[-1].size
+    return records
+
+
+def plain_body(record: Record) -> bytes | None:
+    """The body as its sender gave it; None when it is compressed in a way that the standard library does not know."""
+    if not record.sys_flag & 1:
+        return record.body
+    return zlib.decompress(record.body) if record.sys_flag & 0x700 in (0, 0x300) else None
+
+
 def read_log(folder: Path) -> tuple[list[Record], int]:
     """All records up to the first place where there is none, and that place."""
     records: list[Record] = []
@@ -128,8 +144,9 @@ def read_queue(folder: Path, topic: str, queue: int) -> dict[int, tuple[int, int
     units = {}
     path = folder / "consumequeue" / topic / str(queue)
     for file in sorted(path.iterdir()) if path.is_dir() else []:
-        data = file.read_bytes()
-        for i, unit in enumerate(struct.iter_unpack(">qiq", data[: len(data) // UNIT * UNIT])):
+        data = file.read_bytes().rstrip(b"\0")
+        data += bytes(-len(data) % UNIT)
+        for i, unit in enumerate(struct.iter_unpack(">qiq", data)):
             if unit[1] > 0:
                 units[int(file.name) // UNIT + i] = unit
     return units

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import pytest
 
@@ -170,7 +170,17 @@ def test_a_group_goes_on_where_it_stopped(target: Target, java: Peer, go: Peer, 
         assert {m["body"][:6] for m in found} == {"three-"}
 
 
-def halves(target: Target, sender: Peer, topic: str, members: list[tuple[Peer, str]]) -> None:
+class Member(Protocol):
+    """What `halves` wants of a member of a group."""
+
+    def messages(self, consumer: str) -> list[Fields]:
+        """All deliveries to a consumer so far."""
+
+    def wait_messages(self, consumer: str, enough: Callable[[list[Fields]], bool], seconds: float = 60) -> list[Fields]:
+        """Waits for deliveries."""
+
+
+def halves(sender: Peer, topic: str, members: Sequence[tuple[Member, str]]) -> None:
     """Two members of a group, of different programs, share eight queues: four each, every message once."""
 
     def by_member(prefix: str) -> list[dict[int, int]]:
@@ -209,7 +219,7 @@ def test_members_of_one_group_share_its_queues(
         members = [(peer(name), f"{unique}-{name}") for name in pair]
         for member, name in members:
             stack.enter_context(opened(member, "consumer", target, name, group=f"G-{unique}", topic=unique))
-        halves(target, java, unique, members)
+        halves(java, unique, members)
 
 
 @pytest.mark.parametrize("receiver", ["java", "go"])

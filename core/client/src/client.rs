@@ -22,8 +22,8 @@ use crate::remoting::{NameServers, Peer, Remoting};
 use crate::route::{Route, Routes, Template, Topic};
 use crate::tasks::Tasks;
 use crate::{
-    ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PushConsumer, PushConsumerConfig,
-    consumer,
+    Admin, ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PushConsumer,
+    PushConsumerConfig, consumer,
 };
 
 mod heartbeat;
@@ -124,6 +124,12 @@ impl Client {
     ) -> Result<PushConsumer, Error> {
         self.inner.check_open()?;
         PushConsumer::start(self.inner.clone(), config, listener).await
+    }
+
+    /// Administration of the cluster.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.inner.clone())
     }
 
     /// The id under which brokers know this client.

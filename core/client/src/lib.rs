@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod client;
 mod config;
 mod consumer;
@@ -27,6 +28,7 @@ mod setting;
 mod tasks;
 mod view;
 
+pub use admin::{Admin, Target};
 pub use client::Client;
 pub use config::{
     AllocateStrategy, ClientConfig, CompressType, ConsumeFrom, ProducerConfig, PushConsumerConfig,
@@ -36,6 +38,7 @@ pub use consumer::{ConsumeResult, Listener, PushConsumer};
 pub use error::{Error, ErrorCode};
 pub use message::{Delivery, Message, SendReceipt, SendStatus};
 pub use mq_protocol::Language;
+pub use mq_protocol::body;
 pub use mq_protocol::body::MessageQueue;
 pub use producer::Producer;
 pub use setting::{Kind, Scope, Setting, settings};

@@ -122,6 +122,8 @@ func (p *peer) run(c *command) (fields, error) {
 		return nil, p.consumer(c)
 	case "close":
 		return nil, p.close(c.Name)
+	case "forget":
+		return nil, nil // its clients share nothing
 	default:
 		return nil, fmt.Errorf("unknown op %q", c.Op)
 	}

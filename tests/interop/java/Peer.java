@@ -53,6 +53,8 @@ public final class Peer {
 
     private final Map<String, DefaultMQProducer> producers = new HashMap<>();
     private final Map<String, DefaultMQPushConsumer> consumers = new HashMap<>();
+    /** NameServer → what keeps the client's connections open while nothing else is: to close them takes seconds. */
+    private final Map<String, DefaultMQProducer> anchors = new HashMap<>();
 
     private Peer() {
     }
@@ -97,6 +99,9 @@ public final class Peer {
             case "close":
                 close(c.getString("name"));
                 return Map.of();
+            case "forget":
+                forget(c.getString("namesrv"));
+                return Map.of();
             case "offsets":
                 return offsets(c);
             case "query":
@@ -112,7 +117,7 @@ public final class Peer {
         String name = c.getString("name");
         DefaultMQProducer p = new DefaultMQProducer(c.getString("group"));
         p.setNamesrvAddr(c.getString("namesrv"));
-        p.setInstanceName(instance(name));
+        p.setInstanceName(instance(c));
         p.setPollNameServerInterval(POLL_MS);
         if (c.containsKey("compress_over")) {
             p.setCompressMsgBodyOverHowmuch(c.getIntValue("compress_over"));
@@ -203,9 +208,36 @@ public final class Peer {
         return sent;
     }
 
-    /** Part of the client id, which must differ between all members of a group, of whatever peer. */
-    private static String instance(String name) {
-        return "java-" + ProcessHandle.current().pid() + "-" + name;
+    /**
+     * Part of the client id: one for all that talk to the same NameServer, so that they share connections; with `alone`
+     * its own, as two members of one group need it.
+     */
+    private String instance(JSONObject c) throws Exception {
+        String process = "java-" + ProcessHandle.current().pid() + "-";
+        if (c.getBooleanValue("alone")) {
+            return process + c.getString("name");
+        }
+        String namesrv = c.getString("namesrv");
+        String instance = process + namesrv.replaceAll("\\W", "-");
+        if (!anchors.containsKey(namesrv)) {
+            DefaultMQProducer anchor = new DefaultMQProducer(process + "anchor");
+            anchor.setNamesrvAddr(namesrv);
+            anchor.setInstanceName(instance);
+            anchor.setPollNameServerInterval(POLL_MS);
+            anchor.start();
+            anchors.put(namesrv, anchor);
+        }
+        return instance;
+    }
+
+    /** Closes the connections to a NameServer and its brokers; in the background, because it takes seconds. */
+    private void forget(String namesrv) {
+        DefaultMQProducer anchor = anchors.remove(namesrv);
+        if (anchor != null) {
+            Thread closing = new Thread(anchor::shutdown, "closing");
+            closing.setDaemon(true);
+            closing.start();
+        }
     }
 
     private static Message message(JSONObject c, int number) {
@@ -256,7 +288,7 @@ public final class Peer {
         String name = c.getString("name");
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(c.getString("group"));
         consumer.setNamesrvAddr(c.getString("namesrv"));
-        consumer.setInstanceName(instance(name));
+        consumer.setInstanceName(instance(c));
         consumer.setPollNameServerInterval(POLL_MS);
         consumer.setConsumeFromWhere("last".equals(c.getString("from"))
             ? ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET : ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);

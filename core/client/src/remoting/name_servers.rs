@@ -22,6 +22,10 @@ impl NameServers {
         NameServers { current: AtomicUsize::new(start % peers.len().max(1)), peers }
     }
 
+    pub(crate) fn peers(&self) -> &[Arc<Peer>] {
+        &self.peers
+    }
+
     pub(crate) fn contains(&self, address: &str) -> bool {
         self.peers.iter().any(|peer| peer.address() == address)
     }

@@ -1,0 +1,191 @@
+"""A store folder goes from one broker to the other and back, after a clean stop and after SIGKILL."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop import apache, ours, reader, store
+from tests.interop.peers import Peer, body, sha256
+from tests.interop.test_vectors import STORES
+
+SLOTS = 5000
+CONF = {
+    "mappedFileSizeCommitLog": 256 << 10,
+    "maxHashSlotNum": SLOTS,
+    "maxIndexNum": 4 * SLOTS,
+    "messageDelayLevel": "1s 5s 10s",
+}
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {"count": 8, "tags": "TagA", "keys": "key-{i}", "size": 300},
+    "big": {"count": 4, "size": 60_000, "keys": "big"},
+    "batch": {"count": 6, "size": 50, "mode": "batch", "batch": 6, "tags": "TagB"},
+}
+
+
+class Running:
+    """A broker of some kind on a given folder."""
+
+    def __init__(self, namesrv: str, broker: apache.Broker | ours.Broker) -> None:
+        self.namesrv, self.broker, self.ended = namesrv, broker, False
+
+    def stop(self) -> None:
+        """A clean stop, which must succeed; afterwards everything in the folder fits together."""
+        status = self.broker.stop()
+        assert status in ((0,) if isinstance(self.broker, ours.Broker) else (0, 143)), self._tail()
+        self.ended = True
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.broker.kill()
+        self.ended = True
+
+    def _tail(self) -> str:
+        return self.broker.process.tail() if self.broker.process else ""
+
+
+@contextmanager
+def running(kind: str, work: Path, data: Path, conf: dict[str, Any], java: Peer) -> Iterator[Running]:
+    """A broker on `data`; killed at the end unless it was stopped before."""
+    number = len(list(work.iterdir()))
+    home = work / f"{kind}-{number}"
+    if kind == "libmq":
+        broker: apache.Broker | ours.Broker = ours.Broker(home, conf=conf, data=data)
+        broker.start()
+        it = Running(broker.namesrv, broker)
+        server = None
+    else:
+        version = kind.removeprefix("apache-")
+        server = apache.NameServer(work / f"namesrv-{number}", version).start()
+        broker = apache.Broker(home, server.address, version, conf, data)
+        it = Running(server.address, broker)
+        broker.start()
+    try:
+        yield it
+    finally:
+        java.call("forget", namesrv=it.namesrv)
+        if not it.ended:
+            it.kill()
+        if server:
+            server.kill()
+
+
+class Journal:
+    """What was sent, and must be found by every later owner of the folder."""
+
+    def __init__(self, java: Peer, go: Peer, word: str) -> None:
+        self.java, self.go, self.word = java, go, word
+        self.sent: dict[str, list[str]] = {}  # topic → hashes of bodies
+        self.rounds = 0
+
+    def write(self, it: Running, exactly_once: bool) -> None:
+        """One round of messages of all kinds; a group consumes the plain ones, and only those of this round.
+
+        Where the owner before was killed, offsets that it had not yet written are forgotten, and messages may come again.
+        """
+        self.rounds += 1
+        prefix = f"round-{self.rounds}-"
+        plain: list[str] = []
+        for peer in (self.java, self.go):
+            peer.call("producer", name=prefix, group="P", namesrv=it.namesrv)
+            for name, options in KINDS.items():
+                peer.send(prefix, f"{self.word}-{name}", prefix=f"{prefix}{peer.name}-", **options)
+                bodies = [sha256(body(i, f"{prefix}{peer.name}-", options["size"])) for i in range(options["count"])]
+                self.sent.setdefault(f"{self.word}-{name}", []).extend(bodies)
+                plain += bodies if name == "plain" else []
+            peer.call("close", name=prefix)
+        name = f"{self.word}-{self.rounds}"
+        self.java.call("consumer", name=name, group=f"G-{self.word}", topic=f"{self.word}-plain", namesrv=it.namesrv)
+        found = self.java.wait_messages(name, lambda found: {m["sha256"] for m in found} >= set(plain))
+        self.java.call("close", name=name)
+        if exactly_once:
+            assert Counter(m["sha256"] for m in found) == Counter(plain), "the committed offsets were not kept"
+        else:
+            assert {m["sha256"] for m in found} <= set(self.sent[f"{self.word}-plain"])
+
+    def check(self, it: Running) -> None:
+        """Everything is there, each once, in queues without gaps, and keys find their message."""
+        for topic, sent in self.sent.items():
+            records = reader.read_topic(it.namesrv, topic)
+            assert Counter(sha256(store.plain_body(r) or b"") for r in records) == Counter(sent), topic
+            queues: dict[int, list[int]] = {}
+            for r in records:
+                queues.setdefault(r.queue, []).append(r.queue_offset)
+            assert all(offsets == list(range(len(offsets))) for offsets in queues.values()), (topic, queues)
+        self.java.call("producer", name="query", namesrv=it.namesrv, group="P")
+        for number in range(1, self.rounds + 1):
+            key = "key-3"
+            found = self.java.call("query", name="query", topic=f"{self.word}-plain", key=key)["messages"]
+            assert len(found) == 2 * self.rounds
+            bodies = {sha256(body(3, f"round-{number}-{peer}-", 300)) for peer in ("java", "go")}
+            assert {m["sha256"] for m in found} >= bodies
+        self.java.call("close", name="query")
+
+
+# Apache's alone show that the tests are right.
+CHAINS = [
+    ("apache-5.5.0-to-apache-4.9.7", "kill"),
+    ("libmq-to-apache-5.5.0-to-libmq", "stop"),
+    ("libmq-to-apache-5.5.0-to-libmq", "kill"),
+    ("libmq-to-apache-4.9.7-to-libmq", "stop"),
+]
+
+
+@pytest.mark.parametrize(("chain", "end"), CHAINS)
+def test_from_broker_to_broker(java: Peer, go: Peer, work: Path, unique: str, chain: str, end: str) -> None:
+    data = work / "store"
+    journal = Journal(java, go, unique)
+    kinds = chain.split("-to-")
+    for number, kind in enumerate(kinds):
+        with running(kind, work, data, CONF, java) as it:
+            if number:
+                journal.check(it)
+            journal.write(it, exactly_once=end == "stop" or number == 0)
+            if end == "stop" or number == len(kinds) - 1:
+                it.stop()
+                assert store.faults(data, SLOTS) == [], kind
+                assert not (data / "abort").exists()
+            else:
+                it.kill()
+                assert (data / "abort").exists()
+
+
+@pytest.mark.parametrize(("kind", "name"), [("apache-5.5.0", "killed"), ("libmq", "clean"), ("libmq", "killed")])
+def test_golden_stores_are_opened(java: Peer, work: Path, kind: str, name: str) -> None:
+    expected = json.loads((STORES / name / "expected.json").read_text())
+    slots = expected["settings"]["maxHashSlotNum"]
+    data = work / "store"
+    store.unpack(STORES / name / "store", data)
+    wanted: dict[str, list[tuple[Any, ...]]] = {}
+    for m in expected["messages"]:
+        message = (m["queue"], m["queue_offset"], m["offset"], m["properties"], m["body_sha256"])
+        wanted.setdefault(m["topic"], []).append(message)
+    with running(kind, work, data, expected["settings"], java) as it:
+        for topic, messages in wanted.items():
+            if topic == store.SCHEDULE_TOPIC:
+                continue  # its queues are the broker's own
+            records = reader.read_topic(it.namesrv, topic)
+            found = [(r.queue, r.queue_offset, r.offset, r.properties, sha256(r.body)) for r in records]
+            assert sorted(found, key=str) == sorted(messages, key=str), topic
+        # Queues go on behind what was there; the group that had consumed all goes on behind that; keys find old messages.
+        java.call("producer", name=name, namesrv=it.namesrv, group="P")
+        sent = java.send(name, "Plain", count=4, prefix="new-")
+        ends = {int(queue): end for queue, end in expected["queues"]["Plain"].items()}
+        assert all(r["offset"] == ends[r["queue"]] for r in sent), (sent, ends)
+        java.call("consumer", name=f"{name}-all", namesrv=it.namesrv, group="G-all", topic="Plain")
+        deliveries = java.wait_messages(f"{name}-all", lambda found: len(found) >= 4)
+        assert {m["body"][:4] for m in deliveries} == {"new-"}
+        by_key = java.call("query", name=name, topic="Big", key="shared")["messages"]
+        assert len(by_key) == sum(m["topic"] == "Big" and "shared" in (m["keys"] or "") for m in expected["messages"])
+        for open_one in (name, f"{name}-all"):
+            java.call("close", name=open_one)
+        it.stop()
+    assert store.faults(data, slots) == []
