@@ -88,12 +88,14 @@ impl Client {
     /// A push consumer with these settings; its messages come on `queue` as events that name `tag`.
     ///
     /// # Errors
-    /// CONFIG: a setting is not acceptable. CLOSED: the client or the queue. FORKED.
+    /// CONFIG, ARGUMENT: a setting is not acceptable. CLOSED: the client or the queue. FORKED.
     pub fn push_consumer(&self, config: &Config, queue: &Queue, tag: u64) -> Result<PushConsumer, Error> {
         let inner = self.0.get()?;
         self.runtime()?;
         queue.check_open()?;
-        let consumer = PushConsumer::new(self.clone(), config.push_consumer()?, queue.clone(), tag)?;
+        let settings = config.push_consumer()?;
+        settings.check()?;
+        let consumer = PushConsumer::new(self.clone(), settings, queue.clone(), tag)?;
         let mut children = inner.children.lock();
         children.consumers.retain(|known| known.strong_count() > 0);
         children.consumers.push(consumer.downgrade());

@@ -281,7 +281,11 @@ impl PushConsumerConfig {
         Ok(())
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Checks what can be wrong with the settings as a whole, the names of group and topics included.
+    ///
+    /// # Errors
+    /// `CONFIG`, `ARGUMENT`: says what is not acceptable.
+    pub fn check(&self) -> Result<(), Error> {
         self.check_limits()?;
         name::check_group(&self.group)?;
         if self.consume_thread_min > self.consume_thread_max {
