@@ -1,5 +1,0 @@
-//! Link settings for a native module of Node.js.
-
-fn main() {
-    napi_build::setup();
-}

@@ -1,0 +1,71 @@
+"""Client for Apache RocketMQ and compatible brokers.
+
+::
+
+    with libmq.Client("127.0.0.1:9876") as client:
+        producer = client.producer(group="orders")
+        receipt = producer.send(libmq.Message("orders", b"42 apples", tag="paid", keys=["42"]))
+
+`libmq.aio` has the same names for asyncio, `libmq.testing` an embedded broker for tests. Importing starts nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from ._client import Client, Listener, PushConsumer
+from ._core import Message, MessageView, Producer, SendReceipt, __version__
+from ._errors import (
+    ArgumentError,
+    ClosedError,
+    ConfigError,
+    DeniedError,
+    Error,
+    ForkedError,
+    NotFoundError,
+    ThrottledError,
+    TimeoutError,
+    TooLargeError,
+)
+from ._logs import disable_logging, enable_logging
+from ._types import ConsumeResult, Duration, SendStatus, Setting
+
+if TYPE_CHECKING:
+    from . import aio, testing
+
+__all__ = [
+    "ArgumentError",
+    "Client",
+    "ClosedError",
+    "ConfigError",
+    "ConsumeResult",
+    "DeniedError",
+    "Duration",
+    "Error",
+    "ForkedError",
+    "Listener",
+    "Message",
+    "MessageView",
+    "NotFoundError",
+    "Producer",
+    "PushConsumer",
+    "SendReceipt",
+    "SendStatus",
+    "Setting",
+    "ThrottledError",
+    "TimeoutError",
+    "TooLargeError",
+    "__version__",
+    "aio",
+    "disable_logging",
+    "enable_logging",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import `libmq.aio` and `libmq.testing` when first used."""
+    if name in ("aio", "testing"):
+        return importlib.import_module(f"libmq.{name}")
+    raise AttributeError(f"module 'libmq' has no attribute {name!r}")

@@ -1,0 +1,248 @@
+"""The synchronous API: a client, and consumers whose listeners run in threads."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Optional, TypeVar
+
+from . import _core, _exit, _listening
+from ._errors import Error
+from ._types import ConsumeResult, Duration, Setting, client_settings, to_settings
+
+Listener = Callable[[_core.MessageView], Optional[ConsumeResult]]
+"""What a consumer calls with each message."""
+
+_L = TypeVar("_L", bound=Listener)
+
+
+class Client:
+    """A connection to one RocketMQ cluster; one per process, as a rule.
+
+    Producers and consumers are made from it and share its connections. Making it connects to nothing yet.
+    Safe to use from many threads. Close it, or use it in a ``with`` block; what is still open when the
+    interpreter exits is closed then.
+    """
+
+    def __init__(self, namesrv: str | Sequence[str] | None = None, **settings: Setting) -> None:
+        """Make a client.
+
+        :param namesrv: addresses of NameServers, ``"host:port;host:port"`` or a list of ``"host:port"``.
+        :param settings: any client setting by its name, e.g. ``heartbeat_broker_interval=timedelta(seconds=10)``;
+            Java's names work too.
+        :raises ConfigError: a setting is unknown or has a bad value.
+        """
+        self._core = _core.Client(client_settings(namesrv, settings))
+        self._consumers: weakref.WeakSet[PushConsumer] = weakref.WeakSet()
+        _exit.close_at_exit(self)
+
+    def producer(self, group: str | None = None, **settings: Setting) -> _core.Producer:
+        """Make a producer.
+
+        :param group: the producer group; only transactions need one of their own.
+        :param settings: any producer setting by its name.
+        :raises ConfigError: a setting is unknown or has a bad value.
+        """
+        return self._core.producer(to_settings({"group": group, **settings}))
+
+    def push_consumer(
+        self,
+        group: str,
+        subscriptions: Mapping[str, str],
+        *,
+        listener: Listener | None = None,
+        threads: int | None = None,
+        **settings: Setting,
+    ) -> PushConsumer:
+        """Make a consumer, which starts with :meth:`PushConsumer.start` or :meth:`PushConsumer.run`.
+
+        :param group: the consumer group; its members share the messages.
+        :param subscriptions: for each topic the tags wanted: ``"*"`` or ``"paid || refunded"``.
+        :param listener: what to call with each message; or give it to :meth:`PushConsumer.listen`.
+        :param threads: listener threads at most, 20 unless told otherwise; they are started as they are needed.
+        :param settings: any consumer setting by its name.
+        :raises ConfigError: a setting is unknown or has a bad value.
+        :raises ArgumentError: the group or a topic is not a legal name.
+        """
+        events = _core.Events()
+        pool: dict[str, Setting] = {"consume_thread_min": threads, "consume_thread_max": threads}
+        core = self._core.push_consumer(to_settings({**pool, **settings, "group": group}), subscriptions, events)
+        consumer = PushConsumer(core, events, listener, f"libmq-{group}")
+        self._consumers.add(consumer)
+        return consumer
+
+    def close(self, timeout: Duration | None = None) -> None:
+        """Close all that was made from this client, then the client itself; does nothing when closed already.
+
+        Called by a listener it returns at once and closes behind its back.
+
+        :param timeout: how long to wait for listeners and for answers to what was sent.
+        """
+        if any(consumer._in_listener() for consumer in list(self._consumers)):
+            threading.Thread(target=self.close, args=(timeout,), name="libmq-close").start()
+            return
+        try:
+            self._core.close(timeout)
+        finally:
+            for consumer in list(self._consumers):
+                consumer._finish()
+            _exit.closed(self)
+
+    def _close_now(self, timeout: float) -> None:
+        self.close(timeout)
+        for consumer in list(self._consumers):
+            consumer._join(timeout)
+
+    def __enter__(self) -> Client:
+        """Give the client itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the client."""
+        self.close()
+
+
+class PushConsumer:
+    """Calls a listener with each message of its subscriptions; made by :meth:`Client.push_consumer`.
+
+    The listener runs in up to `threads` threads at once. When it returns ``None`` or ``ConsumeResult.SUCCESS`` the
+    message is done; when it returns ``ConsumeResult.LATER`` or raises, the message comes again later, and what it
+    raised is logged by the logger ``libmq``.
+    """
+
+    def __init__(
+        self,
+        core: _core.PushConsumer,
+        events: _core.Events,
+        listener: Listener | None,
+        name: str,
+    ) -> None:
+        """Made by :meth:`Client.push_consumer`."""
+        self._core = core
+        self._events = events
+        self._listener = listener
+        self._limit = core.consume_thread_max
+        self._name = name
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._started = False
+        self._finished = threading.Event()
+
+    def listen(self, listener: _L) -> _L:
+        """Set the listener; to be used as a decorator, before the consumer is started."""
+        self._listener = listener
+        return listener
+
+    def start(self) -> None:
+        """Join the group and begin to receive; returns once the group is joined. Does nothing when started already.
+
+        :raises Error: there is no listener (``STATE``), or the cluster cannot be reached.
+        """
+        if self._listener is None:
+            raise Error("the consumer has no listener: set one with @consumer.listen", 14, "STATE")
+        if self._started:
+            return
+        with self._lock:
+            if not self._threads:
+                self._add_thread()
+        self._core.start()
+        self._started = True
+
+    def run(self) -> None:
+        """Start, and stay until :meth:`close` is called, Ctrl-C is pressed or, on the main thread, SIGTERM comes.
+
+        Ctrl-C and SIGTERM close the consumer, and this returns. A program's own SIGTERM handler is left alone.
+        """
+        try:
+            with _sigterm_as_interrupt():
+                self.start()
+                self._finished.wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self.close()
+
+    def close(self, timeout: Duration | None = None) -> None:
+        """Stop receiving, let running listeners finish, commit the offsets and leave the group.
+
+        Does nothing when closed already. Called by the listener itself it returns at once and closes behind its back.
+
+        :param timeout: how long to wait for running listeners; the messages of those that take longer come again.
+        """
+        if self._in_listener():
+            threading.Thread(target=self.close, args=(timeout,), name=f"{self._name}-close").start()
+            return
+        try:
+            self._core.close(timeout)
+        finally:
+            self._finish()
+
+    def __enter__(self) -> PushConsumer:
+        """Give the consumer itself, started if it has its listener."""
+        if self._listener is not None:
+            self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the consumer."""
+        self.close()
+
+    def _finish(self) -> None:
+        """End the threads; those whose listener hangs end when it returns."""
+        self._started = False
+        self._events.close()
+        self._finished.set()
+
+    def _in_listener(self) -> bool:
+        return threading.current_thread() in self._threads
+
+    def _join(self, timeout: float) -> None:
+        """Wait for the threads, so that none is inside the core when the interpreter goes."""
+        end = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _add_thread(self) -> None:
+        name = f"{self._name}-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        listener, events = self._listener, self._events
+        assert listener is not None  # `start` has looked
+        while (delivery := events.next()) is not None:
+            if not events.idle and len(self._threads) < self._limit:
+                with self._lock:
+                    if not events.idle and len(self._threads) < self._limit:
+                        self._add_thread()
+            worst: ConsumeResult | None = None
+            for message in delivery.messages:
+                try:
+                    worst = _listening.check(listener(message)) or worst
+                except BaseException:  # also SystemExit: it must not end a thread that others count on
+                    worst = _listening.failed(message)
+            _listening.reply(delivery, worst)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt meanwhile, where nobody else has a use for it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,329 @@
+"""The asynchronous API, for asyncio: the same names as `libmq`, with ``async`` methods and listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Optional, TypeVar
+
+from . import _core, _exit, _listening
+from ._core import Message, MessageView, SendReceipt
+from ._errors import Error
+from ._types import ConsumeResult, Duration, SendStatus, Setting, client_settings, to_settings
+
+__all__ = [
+    "Client",
+    "ConsumeResult",
+    "Listener",
+    "Message",
+    "MessageView",
+    "Producer",
+    "PushConsumer",
+    "SendReceipt",
+    "SendStatus",
+]
+
+Listener = Callable[[MessageView], Awaitable[Optional[ConsumeResult]]]
+"""What a consumer calls and awaits with each message."""
+
+_L = TypeVar("_L", bound=Listener)
+_T = TypeVar("_T")
+
+_BATCH = 1024
+"""Events taken from the core at one wake-up, before other callbacks of the loop get their turn."""
+
+
+class Client:
+    """A connection to one RocketMQ cluster, used from one event loop; see :class:`libmq.Client`.
+
+    It belongs to the loop in which it is first used. Close it, or use it in an ``async with`` block; what is still
+    open when the interpreter exits is closed then.
+    """
+
+    def __init__(self, namesrv: str | Sequence[str] | None = None, **settings: Setting) -> None:
+        """Make a client, which connects to nothing yet; arguments and errors as of :class:`libmq.Client`."""
+        self._core = _core.Client(client_settings(namesrv, settings))
+        self._bridge = _Bridge()
+        self._closing: asyncio.Task[None] | None = None
+        _exit.close_at_exit(self)
+
+    def producer(self, group: str | None = None, **settings: Setting) -> Producer:
+        """Make a producer; arguments and errors as of :meth:`libmq.Client.producer`."""
+        return Producer(self._core.producer(to_settings({"group": group, **settings})), self._bridge)
+
+    def push_consumer(
+        self,
+        group: str,
+        subscriptions: Mapping[str, str],
+        *,
+        listener: Listener | None = None,
+        **settings: Setting,
+    ) -> PushConsumer:
+        """Make a consumer, which starts with :meth:`PushConsumer.start` or :meth:`PushConsumer.run`.
+
+        Arguments and errors as of :meth:`libmq.Client.push_consumer`; how many calls of the listener may run at once
+        is the setting ``consume_thread_max``.
+        """
+        merged: dict[str, Setting] = {**settings, "group": group}
+        core = self._core.push_consumer(to_settings(merged), subscriptions, self._bridge.events)
+        return PushConsumer(core, self._bridge, listener)
+
+    async def close(self, timeout: Duration | None = None) -> None:
+        """Close all that was made from this client, then the client itself; does nothing when closed already.
+
+        Called by a listener it returns at once and closes behind its back.
+
+        :param timeout: how long to wait for listeners and for answers to what was sent.
+        """
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(timeout))
+        if not self._bridge.in_listener():
+            await asyncio.shield(self._closing)
+
+    async def _close(self, timeout: Duration | None) -> None:
+        try:
+            future: asyncio.Future[None] = self._bridge.future()
+            self._core.close_future(timeout, self._bridge.events, future)
+            await future
+        finally:
+            self._bridge.close()
+            _exit.closed(self)
+
+    def _close_now(self, timeout: float) -> None:
+        self._bridge.events.close()
+        self._core.close(timeout)
+
+    async def __aenter__(self) -> Client:
+        """Give the client itself."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the client."""
+        await self.close()
+
+
+class Producer:
+    """Sends messages; made by :meth:`Client.producer`."""
+
+    def __init__(self, core: _core.Producer, bridge: _Bridge) -> None:
+        """Made by :meth:`Client.producer`."""
+        self._core = core
+        self._bridge = bridge
+
+    async def send(self, message: Message | Iterable[Message], timeout: Duration | None = None) -> SendReceipt:
+        """Send a message, or a list of messages of one topic as one batch; see :meth:`libmq.Producer.send`.
+
+        Cancelling stops the waiting: the message may be stored all the same.
+        """
+        while True:
+            future: asyncio.Future[SendReceipt] = self._bridge.future()
+            try:
+                self._core._send_future(message, timeout, self._bridge.events, future)
+                break
+            except Error as error:
+                if error.name != "QUEUE_FULL":
+                    self._bridge.make_room(1)  # for the next in turn: this one needs none
+                    raise
+            await self._bridge.room()
+        return await future
+
+    async def send_oneway(self, message: Message) -> None:
+        """Send a message without waiting for an answer, which then nobody learns."""
+        future: asyncio.Future[None] = self._bridge.future()
+        self._core._send_oneway_future(message, self._bridge.events, future)
+        await future
+
+    async def close(self, timeout: Duration | None = None) -> None:
+        """Wait for the answers to what was sent, then refuse to send more; does nothing when closed already."""
+        future: asyncio.Future[None] = self._bridge.future()
+        self._core._close_future(timeout, self._bridge.events, future)
+        await future
+
+    async def __aenter__(self) -> Producer:
+        """Give the producer itself."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the producer."""
+        await self.close()
+
+
+class PushConsumer:
+    """Awaits a listener with each message of its subscriptions; made by :meth:`Client.push_consumer`.
+
+    Each message is a task of the event loop. When the listener returns ``None`` or ``ConsumeResult.SUCCESS`` the
+    message is done; when it returns ``ConsumeResult.LATER`` or raises, the message comes again later, and what it
+    raised is logged by the logger ``libmq``.
+    """
+
+    def __init__(self, core: _core.PushConsumer, bridge: _Bridge, listener: Listener | None) -> None:
+        """Made by :meth:`Client.push_consumer`."""
+        self._core = core
+        self._bridge = bridge
+        self._listener = listener
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._started = False
+
+    def listen(self, listener: _L) -> _L:
+        """Set the listener, an ``async def``; to be used as a decorator, before the consumer is started."""
+        self._listener = listener
+        return listener
+
+    async def start(self) -> None:
+        """Join the group and begin to receive; returns once the group is joined. Does nothing when started already.
+
+        :raises Error: there is no listener (``STATE``), or the cluster cannot be reached.
+        """
+        if self._listener is None:
+            raise Error("the consumer has no listener: set one with @consumer.listen", 14, "STATE")
+        if self._started:
+            return
+        future: asyncio.Future[None] = self._bridge.future()
+        self._bridge.consumers[self._core.tag] = self
+        self._core.start_future(self._bridge.events, future)
+        await future
+        self._started = True
+
+    async def run(self) -> None:
+        """Start, and stay until :meth:`close` is called or this is cancelled, which closes the consumer."""
+        self._gone = self._bridge.future()
+        try:
+            await self.start()
+            await self._gone
+        finally:
+            await self.close()
+
+    async def close(self, timeout: Duration | None = None) -> None:
+        """Stop receiving, let running listeners finish, commit the offsets and leave the group.
+
+        Does nothing when closed already. Called by the listener itself it returns at once and closes behind its back.
+
+        :param timeout: how long to wait for running listeners; those that take longer are cancelled, and their
+            messages come again.
+        """
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(timeout))
+        if not self._bridge.in_listener():
+            await asyncio.shield(self._closing)
+
+    async def _close(self, timeout: Duration | None) -> None:
+        try:
+            future: asyncio.Future[None] = self._bridge.future()
+            self._core.close_future(timeout, self._bridge.events, future)
+            await future
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._started = False
+        self._bridge.consumers.pop(self._core.tag, None)
+        for task in self._tasks:
+            task.cancel()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    def _deliver(self, delivery: _core.Delivery) -> None:
+        task = asyncio.ensure_future(self._consume(delivery))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _consume(self, delivery: _core.Delivery) -> None:
+        assert self._listener is not None  # `start` has looked
+        worst: ConsumeResult | None = None
+        for message in delivery.messages:
+            try:
+                answer = self._listener(message)
+                if not hasattr(answer, "__await__"):
+                    raise TypeError(f"the listener returned {answer!r}; it must be an async def")
+                worst = _listening.check(await answer) or worst
+            except Exception:
+                worst = _listening.failed(message)
+        _listening.reply(delivery, worst)
+
+    async def __aenter__(self) -> PushConsumer:
+        """Give the consumer itself, started if it has its listener."""
+        if self._listener is not None:
+            await self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the consumer."""
+        await self.close()
+
+
+class _Bridge:
+    """Carries completions and messages from the core into the event loop, many at each wake-up."""
+
+    def __init__(self) -> None:
+        self.events = _core.Events()
+        self.consumers: dict[int, PushConsumer] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiters: collections.deque[asyncio.Future[None]] = collections.deque()
+
+    def future(self) -> asyncio.Future[_T]:
+        """Make a future of the running loop, to which the bridge is bound from the first call on."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._bind(loop)
+        return loop.create_future()
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:
+            raise Error("this client belongs to another event loop: make one client per loop", 14, "STATE")
+        try:
+            loop.add_reader(self.events.fd(), self._drain)
+        except NotImplementedError:  # a loop that watches no file descriptors: wake it through its own queue
+            self.events.wake(lambda: loop.call_soon_threadsafe(self._drain_all))
+        self._loop = loop
+
+    async def room(self) -> None:
+        """Wait in turn until a call under way has ended, when as many as allowed are."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():  # its turn had come: it is the next one's
+                self.make_room(1)
+            raise
+
+    def make_room(self, count: int) -> None:
+        """Let the next `count` of those that wait in `room` try again."""
+        while count > 0 and self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                count -= 1
+
+    def in_listener(self) -> bool:
+        """Whether a listener of this client is running this."""
+        task = asyncio.current_task()
+        return any(task in consumer._tasks for consumer in self.consumers.values())
+
+    def close(self) -> None:
+        """Detach from the loop; no future is resolved and no listener called from here on."""
+        for consumer in list(self.consumers.values()):
+            consumer._finish()
+        if self._loop is not None and not self._loop.is_closed():
+            try:
+                self._loop.remove_reader(self.events.fd())
+            except NotImplementedError:
+                self.events.wake(None)
+        self.events.close()
+        self.make_room(len(self._waiters))
+
+    def _drain(self) -> bool:
+        deliveries, count = self.events.drain(_BATCH)
+        self.make_room(count)
+        for delivery in deliveries:
+            consumer = self.consumers.get(delivery.consumer)
+            if consumer is not None:  # closed meanwhile: what is not answered comes again
+                consumer._deliver(delivery)
+        return count == _BATCH
+
+    def _drain_all(self) -> None:
+        if self._drain() and self._loop is not None:
+            self._loop.call_soon(self._drain_all)

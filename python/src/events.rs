@@ -1,0 +1,262 @@
+//! The way back from the core: completions, messages and log lines, waited for or brought into an event loop.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mq_binding::{ConsumeResult, Error, ErrorCode, Event, Outcome, Queue, ReplyToken, fence};
+use parking_lot::Mutex;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::convert::{Result, exception};
+use crate::message::{MessageView, SendReceipt};
+
+/// How long a blocking call goes without a look at signals.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// How long a listener thread sleeps at most; closing wakes it at once.
+pub(crate) const NAP: Duration = Duration::from_secs(3600);
+
+/// Makes an asynchronous call of the core and waits for its end without the GIL; Ctrl-C ends the waiting.
+pub(crate) fn wait(
+    py: Python<'_>,
+    call: impl FnOnce(&Queue, u64) -> std::result::Result<(), Error> + Send,
+) -> Result<Outcome> {
+    let queue = Queue::new();
+    let mut events = Vec::with_capacity(1);
+    py.detach(|| fence(|| call(&queue, 0)).and_then(|()| queue.poll(&mut events, 1, SLICE)))?;
+    loop {
+        if let Some(Event::Done { result, .. }) = events.pop() {
+            return Ok(result?);
+        }
+        py.check_signals()?;
+        py.detach(|| queue.poll(&mut events, 1, SLICE))?;
+    }
+}
+
+/// Futures that wait for their completions; the place of each is the tag of its call.
+#[derive(Default)]
+struct Futures {
+    places: Vec<Option<Py<PyAny>>>,
+    free: Vec<usize>,
+}
+
+impl Futures {
+    fn add(&mut self, future: Py<PyAny>) -> u64 {
+        let free = self.free.pop();
+        if let Some((place, free)) = free.and_then(|place| Some((self.places.get_mut(place)?, place))) {
+            *place = Some(future);
+            return free as u64;
+        }
+        self.places.push(Some(future));
+        self.places.len() as u64 - 1
+    }
+
+    fn take(&mut self, tag: u64) -> Option<Py<PyAny>> {
+        let place = usize::try_from(tag).ok()?;
+        let future = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
+        Some(future)
+    }
+}
+
+/// A completion queue, for an event loop (`fd`, `wake`, `drain`) or for listener threads (`next`).
+#[pyclass(frozen)]
+pub(crate) struct Events {
+    queue: Queue,
+    futures: Mutex<Futures>,
+    idle: AtomicUsize,
+    closed: AtomicBool,
+}
+
+impl Events {
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Makes an asynchronous call of the core whose end resolves `future`.
+    pub(crate) fn start(
+        &self,
+        future: Py<PyAny>,
+        call: impl FnOnce(&Queue, u64) -> std::result::Result<(), Error>,
+    ) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(client_closed().into());
+        }
+        let tag = self.futures.lock().add(future);
+        fence(|| call(&self.queue, tag)).map_err(|error| {
+            self.futures.lock().take(tag);
+            error.into()
+        })
+    }
+
+    fn end(&self, py: Python<'_>, tag: u64, result: std::result::Result<Outcome, Error>) {
+        let future = self.futures.lock().take(tag);
+        if let Some(future) = future
+            && let Err(error) = resolve(future.bind(py), result)
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+fn client_closed() -> Error {
+    Error::new(ErrorCode::Closed, "the client is closed; make a new one")
+}
+
+/// Gives a future its result, unless it was cancelled.
+fn resolve(future: &Bound<'_, PyAny>, result: std::result::Result<Outcome, Error>) -> PyResult<()> {
+    let py = future.py();
+    if future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        return Ok(());
+    }
+    match result {
+        Ok(Outcome::Sent(receipt) | Outcome::SentBatch(receipt)) => {
+            future.call_method1(intern!(py, "set_result"), (SendReceipt(receipt),))?;
+        }
+        Ok(_) => {
+            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        }
+        Err(error) => {
+            future.call_method1(intern!(py, "set_exception"), (exception(py, &error)?,))?;
+        }
+    }
+    Ok(())
+}
+
+#[pymethods]
+impl Events {
+    #[new]
+    fn new() -> Events {
+        Events {
+            queue: Queue::new(),
+            futures: Mutex::default(),
+            idle: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// How many threads wait in `next`.
+    #[getter]
+    fn idle(&self) -> usize {
+        self.idle.load(Ordering::Relaxed)
+    }
+
+    /// The file descriptor that is readable while there is something to drain.
+    fn fd(&self) -> Result<i32> {
+        Ok(self.queue.fd()?)
+    }
+
+    /// Calls `callback`, in a thread of the core, each time that there is something to drain again.
+    fn wake(&self, py: Python<'_>, callback: Option<Py<PyAny>>) -> Result<()> {
+        let wakeup = callback.map(|callback| -> Box<dyn Fn() + Send + Sync> {
+            Box::new(move || {
+                // None: the interpreter is going, and with it the loop.
+                Python::try_attach(|py| {
+                    if let Err(error) = callback.call0(py) {
+                        error.write_unraisable(py, None);
+                    }
+                });
+            })
+        });
+        Ok(py.detach(|| self.queue.set_wakeup(wakeup))?)
+    }
+
+    /// Waits for the next delivery; None once closed.
+    fn next(&self, py: Python<'_>) -> Result<Option<Delivery>> {
+        let mut events = Vec::with_capacity(1);
+        while !self.closed.load(Ordering::Acquire) {
+            // With work at hand the GIL is not given up: handing it round costs more than all the rest.
+            let polled = match self.queue.poll(&mut events, 1, Duration::ZERO) {
+                Ok(0) => {
+                    self.idle.fetch_add(1, Ordering::Relaxed);
+                    let polled = py.detach(|| self.queue.poll(&mut events, 1, NAP));
+                    self.idle.fetch_sub(1, Ordering::Relaxed);
+                    polled
+                }
+                polled => polled,
+            };
+            if let Some(Event::Message { consumer, messages, token }) = events.pop() {
+                return Ok(Some(Delivery::new(py, consumer, messages, token)?));
+            }
+            if self.closed.load(Ordering::Acquire) {
+                break;
+            }
+            polled?;
+        }
+        Ok(None)
+    }
+
+    /// Resolves futures and gives deliveries, up to `limit` of both, and how many of both there were.
+    fn drain<'py>(&self, py: Python<'py>, limit: usize) -> Result<(Bound<'py, PyList>, usize)> {
+        let mut events = Vec::new();
+        let count = self.queue.poll(&mut events, limit, Duration::ZERO)?;
+        let deliveries = PyList::empty(py);
+        for event in events {
+            match event {
+                Event::Done { tag, result } => self.end(py, tag, result),
+                Event::Message { consumer, messages, token } => {
+                    deliveries.append(Delivery::new(py, consumer, messages, token)?)?;
+                }
+                _ => {}
+            }
+        }
+        Ok((deliveries, count))
+    }
+
+    /// Ends all waiting: threads in `next` return, futures get what has come, or a ClosedError.
+    fn close(&self, py: Python<'_>) -> Result<()> {
+        self.closed.store(true, Ordering::Release);
+        self.queue.close()?;
+        let mut events = Vec::new();
+        // An error: it is empty.
+        let _ = self.queue.poll(&mut events, usize::MAX, Duration::ZERO);
+        for event in events {
+            if let Event::Done { tag, result } = event {
+                self.end(py, tag, result);
+            }
+        }
+        let waiting = std::mem::take(&mut *self.futures.lock());
+        for future in waiting.places.into_iter().flatten() {
+            if let Err(error) = resolve(future.bind(py), Err(client_closed())) {
+                error.write_unraisable(py, None);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Messages for one call of a listener, to be answered once; dropped without an answer they come again later.
+#[pyclass(frozen)]
+pub(crate) struct Delivery {
+    #[pyo3(get)]
+    consumer: u64,
+    #[pyo3(get)]
+    messages: Py<PyList>,
+    token: Mutex<Option<ReplyToken>>,
+}
+
+impl Delivery {
+    fn new(
+        py: Python<'_>,
+        consumer: u64,
+        messages: Vec<mq_binding::MessageView>,
+        token: ReplyToken,
+    ) -> PyResult<Delivery> {
+        let messages = PyList::new(py, messages.into_iter().map(MessageView::new).collect::<Vec<_>>())?.unbind();
+        Ok(Delivery { consumer, messages, token: Mutex::new(Some(token)) })
+    }
+}
+
+#[pymethods]
+impl Delivery {
+    /// Answers, once; a second answer has no effect.
+    #[pyo3(signature = (success, delay_level=None))]
+    fn reply(&self, success: bool, delay_level: Option<i32>) -> Result<()> {
+        if let Some(token) = self.token.lock().take() {
+            token.reply(if success { ConsumeResult::Success } else { ConsumeResult::Later { delay_level } })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+"""A program that mypy --strict must accept: the public API as its users type it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import libmq
+from libmq import ConsumeResult, Message, MessageView, SendReceipt, aio, testing
+
+
+def synchronous() -> None:
+    with testing.Broker(flushDiskType="SYNC_FLUSH") as broker, libmq.Client(broker.address) as client:
+        broker.create_topic("t", queues=4)
+        producer: libmq.Producer = client.producer(group="p", send_timeout=timedelta(seconds=3))
+        receipt: SendReceipt = producer.send(Message("t", b"x", tag="a", keys=["k"], properties={"p": "v"}), timeout=3)
+        receipt = producer.send([Message("t", b"x")], timedelta(seconds=3))
+        assert receipt.status is libmq.SendStatus.OK
+        producer.send_oneway(Message("t", bytearray(b"x"), keys="k"))
+        consumer: libmq.PushConsumer = client.push_consumer("g", {"t": "a || b"}, consume_from_where="first")
+
+        @consumer.listen
+        def handle(message: MessageView) -> ConsumeResult | None:
+            body: bytes = message.body
+            keys: list[str] = message.keys
+            return ConsumeResult.later(3) if body and keys else None
+
+        again: ConsumeResult | None = handle(MessageView.__new__(MessageView))
+        assert again is not None
+
+        @consumer.listen
+        def plain(message: MessageView) -> None:
+            print(message.tag or "", message.queue_offset + 1)
+
+        with consumer:
+            consumer.run()
+
+
+async def asynchronous() -> None:
+    async with aio.Client(["127.0.0.1:9876"], request_timeout=3000) as client:
+        producer: aio.Producer = client.producer()
+        receipts: list[SendReceipt] = await asyncio.gather(*(producer.send(Message("t", b"x")) for _ in range(3)))
+        await producer.send(Message("t", receipts[0].message_id.encode()), timeout=1.5)
+        consumer = client.push_consumer(group="g", subscriptions={"t": "*"})
+
+        @consumer.listen
+        async def handle(message: MessageView) -> ConsumeResult:
+            await producer.send_oneway(Message("t", message.body))
+            return ConsumeResult.SUCCESS
+
+        try:
+            await consumer.run()
+        except libmq.TimeoutError as error:
+            code: int = error.code
+            broker_code: int | None = error.broker_code
+            print(code, error.name, broker_code, error.retryable)
+
+
+libmq.enable_logging()
