@@ -1,0 +1,90 @@
+//! A file in memory, and the only way to touch its bytes.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
+
+/// A shared mapping of a whole file. It stays valid when the file is closed, renamed or removed.
+#[derive(Debug)]
+pub struct Mapping {
+    map: MmapRaw,
+    writable: bool,
+}
+
+impl Mapping {
+    /// Maps a whole file, which nobody may shorten while the mapping lives.
+    ///
+    /// # Errors
+    /// The file is empty, or the operating system refuses.
+    pub fn new(file: &std::fs::File, writable: bool) -> io::Result<Mapping> {
+        let options = MmapOptions::new();
+        let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+        Ok(Mapping { map, writable })
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.map.len()
+    }
+
+    /// A zero-copy handle on the whole file, of which ranges can be sliced off.
+    pub(crate) fn bytes(self: &Arc<Self>) -> Bytes {
+        Bytes::from_owner(Whole(Arc::clone(self)))
+    }
+
+    /// The bytes of a range; an empty slice if it is not inside the file.
+    ///
+    /// # Safety
+    /// Nobody writes to the range while the slice lives.
+    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &[u8] {
+        if range.start > range.end || range.end > self.map.len() {
+            return &[];
+        }
+        // SAFETY: the range is inside the mapping, which lives as long as `self`; nobody writes to it (caller).
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(range.start), range.end - range.start) }
+    }
+
+    /// The bytes of a range to write to; `None` if it is not inside the file or the mapping is read-only.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes the range while the slice lives, and its disk blocks are reserved.
+    #[allow(clippy::mut_from_ref, reason = "the mapping is shared memory; the caller guards the range")]
+    pub(crate) unsafe fn slice_mut(&self, range: Range<usize>) -> Option<&mut [u8]> {
+        if !self.writable || range.start > range.end || range.end > self.map.len() {
+            return None;
+        }
+        // SAFETY: the range is inside the writable mapping, which lives as long as `self`; the caller has it alone.
+        Some(unsafe {
+            std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(range.start), range.end - range.start)
+        })
+    }
+
+    /// Takes the pages that lie wholly in a range out of this process; they stay in the page cache.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        const PAGE: usize = 4096;
+        let (start, end) = (range.start.next_multiple_of(PAGE), range.end.min(self.map.len()) / PAGE * PAGE);
+        if start >= end {
+            return;
+        }
+        // SAFETY: for a shared file mapping this only drops page table entries; the next access finds the same bytes.
+        let result =
+            unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+        if let Err(error) = result {
+            tracing::debug!(%error, "pages of a mapped file could not be released");
+        }
+    }
+}
+
+struct Whole(Arc<Mapping>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `Bytes::from_owner` asks once, before anything is appended to this mapping, and keeps the address;
+        // later it is only read in ranges that lie before the published end of the log, which are never written again.
+        unsafe { self.0.slice(0..self.0.size()) }
+    }
+}

@@ -1,0 +1,165 @@
+//! One commit log file: fixed size, mapped, with disk blocks reserved before they are written.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::config::file_name;
+use crate::fs::{File, FileSystem, Mapping, OpenMode};
+
+/// Bytes that may be read from a file before its pages are taken out of this process again.
+const READ_BEFORE_RELEASE: u64 = 32 << 20;
+
+/// A commit log file. `start` is the log position of its first byte.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    map: Arc<Mapping>,
+    whole: Bytes,
+    /// Bytes from the file's start that have disk blocks. Only grows.
+    reserved: AtomicU64,
+    reserving: Mutex<()>,
+    read: AtomicU64,
+}
+
+impl LogFile {
+    /// Makes an empty file of its full size and makes its name durable.
+    pub(crate) fn create(fs: &dyn FileSystem, dir: &Path, start: u64, size: u64) -> io::Result<LogFile> {
+        let path = dir.join(file_name(start));
+        // A leftover of an earlier attempt is emptied, so that no stale record can be taken for a new one.
+        let file = fs.open(&path, OpenMode::Truncate)?;
+        file.set_size(size)?;
+        fs.sync_dir(dir)?;
+        LogFile::mapped(path, file, start, size, true, 0)
+    }
+
+    /// Opens a file that has its full size.
+    ///
+    /// `written` is where its content ends; behind it blocks are reserved anew.
+    pub(crate) fn open(
+        fs: &dyn FileSystem,
+        dir: &Path,
+        start: u64,
+        size: u64,
+        written: Option<u64>,
+    ) -> io::Result<LogFile> {
+        let path = dir.join(file_name(start));
+        let mode = if written.is_some() { OpenMode::Write } else { OpenMode::Read };
+        let file = fs.open(&path, mode)?;
+        LogFile::mapped(path, file, start, size, written.is_some(), written.unwrap_or(size))
+    }
+
+    fn mapped(
+        path: PathBuf,
+        file: Arc<dyn File>,
+        start: u64,
+        size: u64,
+        writable: bool,
+        reserved: u64,
+    ) -> io::Result<LogFile> {
+        let map = Arc::new(file.map(writable)?);
+        if map.size() as u64 != size {
+            return Err(io::Error::other(format!(
+                "the file has {} bytes where it must have {size}",
+                map.size()
+            )));
+        }
+        Ok(LogFile {
+            start,
+            size,
+            path,
+            whole: map.bytes(),
+            map,
+            file,
+            reserved: AtomicU64::new(reserved),
+            reserving: Mutex::new(()),
+            read: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// First log position behind the file.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.size
+    }
+
+    /// Bytes from the file's start that have disk blocks.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Acquire)
+    }
+
+    /// Reserves disk blocks up to `to`, at most to the end of the file.
+    pub(crate) fn reserve(&self, to: u64) -> io::Result<()> {
+        let to = to.min(self.size);
+        if self.reserved() >= to {
+            return Ok(());
+        }
+        let _one = self.reserving.lock();
+        let from = self.reserved();
+        if from < to {
+            self.file.reserve(from, to - from)?;
+            self.reserved.store(to, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// A zero-copy view of bytes of the file; `None` if they are not inside it.
+    pub(crate) fn bytes(&self, range: Range<u64>) -> Option<Bytes> {
+        if range.start > range.end || range.end > self.size {
+            return None;
+        }
+        let length = range.end - range.start;
+        if self.read.fetch_add(length, Ordering::Relaxed) + length > READ_BEFORE_RELEASE {
+            self.read.store(0, Ordering::Relaxed);
+            self.map.release(0..usize::try_from(range.start).ok()?);
+        }
+        Some(self.whole.slice(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?))
+    }
+
+    /// The bytes to write a record to; `None` if they are not inside the file or have no disk blocks.
+    ///
+    /// # Safety
+    /// The caller holds the append lock, and the range lies behind the published end of the log.
+    pub(crate) unsafe fn writable(&self, range: Range<u64>) -> Option<&mut [u8]> {
+        if range.end > self.reserved() {
+            return None;
+        }
+        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+        // SAFETY: blocks are reserved (checked); only the holder of the append lock writes, and nobody reads behind the
+        // published end (caller).
+        unsafe { self.map.slice_mut(range) }
+    }
+
+    /// Takes pages out of this process that lie in a range of the file.
+    pub(crate) fn release(&self, range: Range<u64>) {
+        if let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) {
+            self.map.release(start..end);
+        }
+    }
+
+    /// Makes all that was written to the file durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    /// Where, at or behind `at` in the file, something may have been written.
+    pub(crate) fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
+        self.file.next_data(at)
+    }
+
+    /// Makes everything from `from` on read as zeros.
+    pub(crate) fn zero_from(&self, from: u64) -> io::Result<()> {
+        self.file.zero(from, self.size.saturating_sub(from))
+    }
+}

@@ -1,0 +1,115 @@
+//! Looking things up: offsets by time, store times, raw queue entries.
+
+use mq_protocol::message::MessageRecord;
+
+use crate::queue::Queue;
+use crate::shared::Shared;
+
+/// Which of several offsets a search by time returns (`BoundaryType`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Boundary {
+    /// The first message at that time or later.
+    #[default]
+    Lower,
+    /// The last message at that time or earlier.
+    Upper,
+}
+
+/// A unit of a consume queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// Place in the queue.
+    pub offset: i64,
+    /// Position of the record in the log.
+    pub physical_offset: u64,
+    /// Size of the record in bytes.
+    pub size: usize,
+    /// Hash of the tag; the due time for `SCHEDULE_TOPIC_XXXX`.
+    pub tags_code: i64,
+}
+
+impl Shared {
+    /// First and last-but-one offset of what can be read; `None` if there is no such queue.
+    fn bounds(&self, topic: &str, queue_id: i32) -> Option<(std::sync::Arc<Queue>, i64, i64)> {
+        let queue = self.queues.get(topic, queue_id)?;
+        let max = queue.max(self.visible_limit());
+        let min = queue.min().min(max);
+        Some((queue, min, max))
+    }
+
+    pub(crate) fn min_offset(&self, topic: &str, queue_id: i32) -> i64 {
+        self.bounds(topic, queue_id).map_or(0, |(_, min, _)| min)
+    }
+
+    pub(crate) fn max_offset(&self, topic: &str, queue_id: i32) -> i64 {
+        self.bounds(topic, queue_id).map_or(0, |(_, _, max)| max)
+    }
+
+    fn record_of(&self, queue: &Queue, offset: i64) -> Option<MessageRecord> {
+        let unit = self.queue_files.unit(queue, offset).filter(|unit| !unit.is_blank())?;
+        self.log.record(u64::try_from(unit.physical_offset).ok()?)
+    }
+
+    fn time_of(&self, queue: &Queue, offset: i64) -> Option<i64> {
+        self.record_of(queue, offset).map(|record| record.layout().store_timestamp)
+    }
+
+    pub(crate) fn store_time(&self, topic: &str, queue_id: i32, offset: i64) -> Option<i64> {
+        let (queue, min, max) = self.bounds(topic, queue_id)?;
+        (min..max).contains(&offset).then(|| self.time_of(&queue, offset)).flatten()
+    }
+
+    pub(crate) fn earliest_store_time(&self, topic: &str, queue_id: i32) -> Option<i64> {
+        let (queue, min, max) = self.bounds(topic, queue_id)?;
+        (min < max).then(|| self.time_of(&queue, min)).flatten()
+    }
+
+    /// Binary search: store timestamps never decrease along a queue.
+    pub(crate) fn offset_by_time(&self, topic: &str, queue_id: i32, time: i64, boundary: Boundary) -> i64 {
+        let Some((queue, min, max)) = self.bounds(topic, queue_id) else { return 0 };
+        let (mut low, mut high) = (min, max);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // A record that was removed meanwhile is older than all others.
+            let before = self.time_of(&queue, middle).is_none_or(|found| match boundary {
+                Boundary::Lower => found < time,
+                Boundary::Upper => found <= time,
+            });
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        match boundary {
+            Boundary::Lower => low,
+            Boundary::Upper => (low - 1).max(min),
+        }
+    }
+
+    pub(crate) fn queue_entries(&self, topic: &str, queue_id: i32, from: i64, max: usize) -> Vec<QueueEntry> {
+        let Some((queue, min, end)) = self.bounds(topic, queue_id) else { return Vec::new() };
+        let from = from.max(min);
+        let to = end.min(from.saturating_add(i64::try_from(max).unwrap_or(i64::MAX)));
+        if from >= to {
+            return Vec::new();
+        }
+        let units = self.queue_files.units(&queue, from, to);
+        let entry = |(offset, unit): (i64, &crate::queue::Unit)| QueueEntry {
+            offset,
+            physical_offset: u64::try_from(unit.physical_offset).unwrap_or(0),
+            size: usize::try_from(unit.size).unwrap_or(0),
+            tags_code: unit.tags_code,
+        };
+        (from..).zip(&units).filter(|(_, unit)| !unit.is_blank()).map(entry).collect()
+    }
+
+    pub(crate) fn in_memory(&self, topic: &str, queue_id: i32, offset: i64) -> bool {
+        let Some((queue, min, max)) = self.bounds(topic, queue_id) else { return false };
+        (min..max).contains(&offset)
+            && self
+                .queue_files
+                .unit(&queue, offset)
+                .is_some_and(|unit| self.is_in_memory(u64::try_from(unit.physical_offset).unwrap_or(0)))
+    }
+}

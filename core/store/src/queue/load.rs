@@ -1,0 +1,184 @@
+//! Finding the queues on disk, and cutting them back to where the log is known to be good.
+
+use std::path::Path;
+
+use super::{FileRange, Queue, QueueFiles, QueueTable, UNIT_SIZE};
+use crate::config::{file_name, file_position};
+use crate::error::{IoContext as _, StoreError};
+
+impl QueueFiles {
+    /// Finds all queues with their numbering. A file that does not fit is refused, as Apache refuses it.
+    pub(crate) fn load(&self, table: &QueueTable) -> Result<(), StoreError> {
+        self.fs.remove_file(&self.temporary).context("remove", &self.temporary)?;
+        let topics = self.fs.list(&self.dir).context("list directory", &self.dir)?;
+        if topics.iter().any(|entry| !entry.directory && entry.name == "CURRENT") {
+            return Err(StoreError::Layout {
+                path: self.dir.clone(),
+                what: "the consume queues are in a RocksDB database (storeType=defaultRocksDB), which is not supported; \
+                       move the directory away to have the queues rebuilt from the log"
+                    .to_owned(),
+            });
+        }
+        for topic in topics.iter().filter(|entry| entry.directory) {
+            let dir = self.dir.join(&topic.name);
+            for entry in self.fs.list(&dir).context("list directory", &dir)? {
+                if let Ok(id) = entry.name.parse::<i32>()
+                    && entry.directory
+                    && id.to_string() == entry.name
+                {
+                    let queue = table.get_or_create(&topic.name, id);
+                    self.load_queue(&queue)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load_queue(&self, queue: &Queue) -> Result<(), StoreError> {
+        let dir = self.queue_dir(queue);
+        let mut files = Vec::new();
+        for entry in self.fs.list(&dir).context("list directory", &dir)? {
+            if entry.directory {
+                continue;
+            }
+            let path = dir.join(&entry.name);
+            let start = file_position(&path).filter(|start| file_name(*start) == entry.name);
+            let start = start.filter(|start| start % self.file_size == 0);
+            let Some(start) = start else {
+                return Err(StoreError::Layout {
+                    path,
+                    what: "a queue's directory may only hold files named by 20 digits; move this one away"
+                        .to_owned(),
+                });
+            };
+            files.push((start, entry.size, path));
+        }
+        files.sort();
+        // The last file may have been made but not sized.
+        if let Some((_, 0, path)) = files.last() {
+            self.fs.remove_file(path).context("remove empty file", path)?;
+            files.pop();
+        }
+        for (start, size, path) in &files {
+            if *size != self.file_size {
+                let expected = self.file_size;
+                return Err(StoreError::Layout {
+                    path: path.clone(),
+                    what: format!("the file has {size} bytes, but mappedFileSizeConsumeQueue is {expected}"),
+                });
+            }
+            let first = files.first().map_or(0, |(first, ..)| *first);
+            if (start - first) / self.file_size
+                != files.iter().position(|(other, ..)| other == start).unwrap_or(0) as u64
+            {
+                let what =
+                    "the queue file before it is missing; move the queue's directory away to have it rebuilt";
+                return Err(StoreError::Layout { path: path.clone(), what: what.to_owned() });
+            }
+        }
+        let unit = |start: u64| i64::try_from(start / UNIT_SIZE).unwrap_or(i64::MAX);
+        while let Some((start, _, path)) = files.last() {
+            let first = unit(*start);
+            let written = self.written_in(queue, first).context("read", path)?;
+            if written > 0 {
+                let range =
+                    FileRange { first: files.first().map_or(first, |(start, ..)| unit(*start)), last: first };
+                self.set_range(&mut queue.files.lock(), Some(range));
+                queue.restart(first + written);
+                return Ok(());
+            }
+            self.close(queue, first);
+            self.fs.remove_file(path).context("remove empty file", path)?;
+            files.pop();
+        }
+        Ok(())
+    }
+
+    /// How many units are written in a file: they stand at its front without gaps.
+    fn written_in(&self, queue: &Queue, first: i64) -> std::io::Result<i64> {
+        let file = self.open(queue, first)?;
+        let (mut low, mut high) = (0, self.units_per_file);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut bytes = [0; UNIT_SIZE as usize];
+            file.read_at(&mut bytes, super::files::bytes_of(middle))?;
+            if super::Unit::decode(&bytes).is_written() {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Drops the units of records at or behind `end` from the files. Nothing of the queue may be in memory.
+    ///
+    /// What is left of the last file is zeroed behind the cut; a file without a record is removed.
+    pub(crate) fn cut(&self, queue: &Queue, end: u64) -> Result<(), StoreError> {
+        let mut range = queue.files.lock();
+        let Some(FileRange { first, last }) = *range else { return Ok(()) };
+        let next = queue.next();
+        let kept = |offset: i64| {
+            self.unit(queue, offset).is_some_and(|unit| {
+                unit.is_written()
+                    && (unit.is_blank() || u64::try_from(unit.physical_offset).is_ok_and(|at| at < end))
+            })
+        };
+        // Most queues end before the cut.
+        let (mut low, mut high) = if kept(next - 1) { (next, next) } else { (first, next) };
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if kept(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low == next {
+            return Ok(());
+        }
+        // Only blanks left: without a record they would swallow what is dispatched (Apache's `maxPhysicOffset`).
+        let keep = if low > first && self.unit(queue, low - 1).is_some_and(|unit| unit.is_blank()) {
+            first
+        } else {
+            low
+        };
+        let new_last = if keep == first { None } else { Some(self.file_of(keep - 1)) };
+        let mut gone = last;
+        while new_last.is_none_or(|new_last| gone > new_last) && gone >= first {
+            self.close(queue, gone);
+            let path = self.path(queue, gone);
+            self.fs.remove_file(&path).context("remove queue file behind the end of the log", &path)?;
+            gone -= self.units_per_file;
+        }
+        self.set_range(&mut range, new_last.map(|last| FileRange { first, last }));
+        if let Some(last) = new_last {
+            let from = super::files::bytes_of(keep - last);
+            let path = self.path(queue, last);
+            let zeroed = self.open(queue, last).and_then(|file| file.zero(from, self.file_size - from));
+            zeroed.context("zero the tail of", &path)?;
+        }
+        queue.restart(keep);
+        if range.is_none() {
+            // Numbering is taken from the first record that comes.
+            queue.restart(0);
+            queue.set_min(0);
+        }
+        Ok(())
+    }
+
+    /// Removes every unit and file of a queue and starts its numbering again.
+    pub(crate) fn drop_queue(&self, queue: &Queue) -> Result<(), StoreError> {
+        let dir = self.queue_dir(queue);
+        self.remove_all(queue).context("remove queue files in", &dir)?;
+        queue.restart(0);
+        queue.set_min(0);
+        Ok(())
+    }
+
+    /// Whether anything stands in the directory of the consume queues.
+    pub(crate) fn has_topics(&self) -> Result<bool, StoreError> {
+        let dir: &Path = &self.dir;
+        Ok(!self.fs.list(dir).context("list directory", dir)?.is_empty())
+    }
+}

@@ -1,0 +1,287 @@
+//! Reading: consume queue range → slices of the log, with the statuses that clients depend on.
+
+use bytes::Bytes;
+use mq_protocol::filter::TagFilter;
+use mq_protocol::message::MessageRecord;
+
+use crate::append::unit_tags_code;
+use crate::queue::{UNIT_SIZE, Unit};
+use crate::shared::Shared;
+
+/// Largest answer in bytes, whatever is asked (`MAX_PULL_MSG_SIZE`).
+const MAX_READ: usize = 128 << 20;
+/// Queue bytes that are looked at while filtering, unless more messages are asked (`maxFilterMessageSize`).
+const MAX_FILTERED: u64 = 16_000;
+/// Tags codes below every hash are addresses in a `ConsumeQueueExt`.
+const MIN_HASH: i64 = i32::MIN as i64;
+
+/// Which messages a read returns.
+#[derive(Clone, Copy)]
+pub enum Filter<'a> {
+    /// All.
+    All,
+    /// Those whose tag has one of the filter's codes.
+    Tags(&'a TagFilter),
+    /// Those whose tags code is accepted.
+    Code(&'a dyn Fn(i64) -> bool),
+    /// Those whose record is accepted.
+    Record(&'a dyn Fn(&MessageRecord) -> bool),
+}
+
+impl std::fmt::Debug for Filter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Filter::All => f.write_str("All"),
+            Filter::Tags(tags) => f.debug_tuple("Tags").field(tags).finish(),
+            Filter::Code(_) => f.write_str("Code(..)"),
+            Filter::Record(_) => f.write_str("Record(..)"),
+        }
+    }
+}
+
+impl Filter<'_> {
+    fn matches_code(&self, code: i64) -> bool {
+        match self {
+            Filter::All | Filter::Record(_) => true,
+            Filter::Tags(tags) => tags.matches_code(code),
+            Filter::Code(accept) => accept(code),
+        }
+    }
+}
+
+/// A question for messages of one queue.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRequest<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The queue.
+    pub queue_id: i32,
+    /// First queue offset that is wanted.
+    pub offset: i64,
+    /// How many messages at most; the limits of the settings apply as well.
+    pub max_count: usize,
+    /// How many bytes at most, if it matters; one message is returned whatever its size.
+    pub max_bytes: Option<usize>,
+    /// Which messages.
+    pub filter: Filter<'a>,
+}
+
+/// What a read found (`GetMessageStatus`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named as in Apache's store")]
+pub enum ReadStatus {
+    Found,
+    /// Messages were looked at and none was wanted.
+    NoMatchedMessage,
+    /// The queue points to records that are deleted already.
+    MessageWasRemoving,
+    /// The queue's files have a hole.
+    OffsetFoundNull,
+    /// Far behind the end.
+    OffsetOverflowBadly,
+    /// At the end: the next message is not there yet.
+    OffsetOverflowOne,
+    /// Before the oldest message.
+    OffsetTooSmall,
+    NoMatchedLogicQueue,
+    NoMessageInQueue,
+}
+
+impl ReadStatus {
+    /// The name that answers carry as their remark.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ReadStatus::Found => "FOUND",
+            ReadStatus::NoMatchedMessage => "NO_MATCHED_MESSAGE",
+            ReadStatus::MessageWasRemoving => "MESSAGE_WAS_REMOVING",
+            ReadStatus::OffsetFoundNull => "OFFSET_FOUND_NULL",
+            ReadStatus::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
+            ReadStatus::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
+            ReadStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
+            ReadStatus::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
+            ReadStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
+        }
+    }
+}
+
+/// Answer to a [`ReadRequest`].
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What was found.
+    pub status: ReadStatus,
+    /// Where to read next.
+    pub next_offset: i64,
+    /// Smallest queue offset whose message is still there.
+    pub min_offset: i64,
+    /// The queue offset that the next visible message gets.
+    pub max_offset: i64,
+    /// The records in order, as stored; neighbours in the log share a slice.
+    pub slices: Vec<Bytes>,
+    /// Bytes of all slices.
+    pub bytes: usize,
+    /// Number of records.
+    pub count: usize,
+    /// Whether the reader is further behind than memory reaches, so that a slave should serve it.
+    pub suggest_slave: bool,
+}
+
+impl Read {
+    fn empty(status: ReadStatus, next_offset: i64, min_offset: i64, max_offset: i64) -> Read {
+        let slices = Vec::new();
+        Read { status, next_offset, min_offset, max_offset, slices, bytes: 0, count: 0, suggest_slave: false }
+    }
+
+    /// Adds a record of `size` bytes. With `joined` the slice also holds what the last slice holds and takes its place.
+    fn push_run(&mut self, slice: Bytes, size: usize, joined: bool) {
+        self.bytes += size;
+        self.count += 1;
+        match self.slices.last_mut() {
+            Some(last) if joined => *last = slice,
+            _ => self.slices.push(slice),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn read(&self, request: &ReadRequest<'_>) -> Read {
+        let Some(queue) = self.queues.get(request.topic, request.queue_id) else {
+            return Read::empty(ReadStatus::NoMatchedLogicQueue, 0, 0, 0);
+        };
+        let (min, max) = (queue.min(), queue.max(self.visible_limit()));
+        let offset = request.offset;
+        let empty = |status, next| Read::empty(status, next, min, max);
+        if max == 0 {
+            return empty(ReadStatus::NoMessageInQueue, 0);
+        }
+        if offset < min {
+            return empty(ReadStatus::OffsetTooSmall, min);
+        }
+        if offset == max {
+            return empty(ReadStatus::OffsetOverflowOne, offset);
+        }
+        if offset > max {
+            return empty(ReadStatus::OffsetOverflowBadly, max);
+        }
+        let mut read = empty(ReadStatus::NoMatchedMessage, offset);
+        let scan = MAX_FILTERED.max(UNIT_SIZE * request.max_count as u64) / UNIT_SIZE;
+        let last = max.min(offset.saturating_add(i64::try_from(scan).unwrap_or(i64::MAX)));
+        // Most reads want few units; the rest is fetched when filtering passed those over.
+        let mut piece = i64::try_from(request.max_count.clamp(1, 64)).unwrap_or(1);
+        let mut state = Collecting { run: None, removed_before: None, position: None };
+        while read.next_offset < last {
+            let from = read.next_offset;
+            let units = self.queue_files.units(&queue, from, last.min(from + piece));
+            if units.is_empty() {
+                if read.count == 0 {
+                    read.status = ReadStatus::OffsetFoundNull;
+                    // The hole may end with the file.
+                    read.next_offset =
+                        (self.queue_files.file_of(from) + self.queue_files.file_units()).min(max);
+                }
+                break;
+            }
+            if !units.iter().all(|unit| self.collect(request, unit, queue.scheduled, &mut read, &mut state)) {
+                break;
+            }
+            piece = 400;
+        }
+        if let Some(position) = state.position {
+            read.suggest_slave = !self.is_in_memory(position);
+        }
+        read
+    }
+
+    /// Takes one unit into the answer; `false` if the answer is full before it.
+    fn collect(
+        &self,
+        request: &ReadRequest<'_>,
+        unit: &Unit,
+        scheduled: bool,
+        read: &mut Read,
+        state: &mut Collecting,
+    ) -> bool {
+        let position = u64::try_from(unit.physical_offset).unwrap_or(0);
+        let size = usize::try_from(unit.size).unwrap_or(0);
+        if self.is_full(request, read, size, self.is_in_memory(position)) {
+            return false;
+        }
+        state.position = Some(position);
+        read.next_offset += 1;
+        if state.removed_before.is_some_and(|end| position < end) {
+            return true;
+        }
+        let is_address = unit.tags_code < MIN_HASH && !scheduled;
+        if !is_address && !request.filter.matches_code(unit.tags_code) {
+            return true;
+        }
+        let follows = state.run.filter(|(_, end)| *end == position && self.same_file(position));
+        let start = follows.map_or(position, |(start, _)| start);
+        let end = position + size as u64;
+        let Some(bytes) = self.log.bytes(position, size as u64).filter(|_| !unit.is_blank()) else {
+            if read.count == 0 {
+                read.status = ReadStatus::MessageWasRemoving;
+            }
+            state.removed_before = (!unit.is_blank()).then(|| self.log.next_file_start(position));
+            return true;
+        };
+        if (is_address || matches!(request.filter, Filter::Record(_)))
+            && !self.accepts(&request.filter, &bytes)
+        {
+            return true;
+        }
+        let joined = follows.and_then(|_| self.log.bytes(start, end - start));
+        let follows = joined.is_some();
+        read.push_run(joined.unwrap_or(bytes), size, follows);
+        state.run = Some((if follows { start } else { position }, end));
+        state.removed_before = None;
+        read.status = ReadStatus::Found;
+        true
+    }
+
+    /// Whether a record is not the first of its file.
+    fn same_file(&self, position: u64) -> bool {
+        position % self.log.file_size != 0
+    }
+
+    /// Asks the record itself where the queue's unit cannot tell.
+    fn accepts(&self, filter: &Filter<'_>, bytes: &Bytes) -> bool {
+        let Ok(Some(record)) = MessageRecord::take(&mut bytes.clone()) else { return false };
+        if let Filter::Record(accept) = filter {
+            return accept(&record);
+        }
+        let time = record.layout().store_timestamp;
+        filter.matches_code(unit_tags_code(
+            &self.config.delay_levels,
+            record.topic(),
+            record.properties(),
+            time,
+        ))
+    }
+
+    /// `DefaultMessageStore.isTheBatchFull`.
+    fn is_full(&self, request: &ReadRequest<'_>, read: &Read, size: usize, in_memory: bool) -> bool {
+        if read.count == 0 {
+            return false;
+        }
+        let (count, bytes) = (read.count + 1, read.bytes.saturating_add(size));
+        let config = &self.config;
+        let (max_count, max_bytes) = if in_memory {
+            (config.max_transfer_count_in_memory, config.max_transfer_bytes_in_memory)
+        } else {
+            (config.max_transfer_count_on_disk, config.max_transfer_bytes_on_disk)
+        };
+        let asked_bytes = request.max_bytes.unwrap_or(MAX_READ).clamp(100, MAX_READ);
+        count > request.max_count || bytes > asked_bytes || bytes > max_bytes || count > max_count
+    }
+}
+
+/// What collecting remembers from one unit to the next.
+struct Collecting {
+    /// Start and end in the log of the last slice.
+    run: Option<(u64, u64)>,
+    /// Records before this are gone.
+    removed_before: Option<u64>,
+    /// Of the last record that was looked at.
+    position: Option<u64>,
+}

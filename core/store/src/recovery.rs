@@ -1,0 +1,348 @@
+//! Opening what another process left: finding the log's end, repairing queues from it, and saying what was found.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
+
+use mq_protocol::message::RecordLayout;
+
+use crate::append::{check_topic, is_queued, unit_tags_code};
+use crate::checkpoint::{Checkpoint, Note};
+use crate::config::StoreConfig;
+use crate::error::{IoContext as _, StoreError};
+use crate::fs::OpenMode;
+use crate::log::walk::{Check, Step, Walk, find_valid};
+use crate::log::{CommitLog, LogWriter};
+use crate::queue::{Queue, QueueFiles, QueueTable, Unit, Written};
+
+/// Units that are held in memory during recovery before they are written.
+const UNITS_IN_MEMORY: usize = 256 << 10;
+
+/// What opening the store found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Whether the process before stopped cleanly.
+    pub clean: bool,
+    /// Where reading of the log began.
+    pub scanned_from: u64,
+    /// Where the log ends.
+    pub end: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Records that were put into queues.
+    pub queued: u64,
+    /// Records that a queue could not take because their number was used already.
+    pub repeated: u64,
+    /// Whether all queues were built anew from the oldest record on.
+    pub rebuilt: bool,
+    /// What the first thing behind the end was, if it was not empty.
+    pub broken: Option<String>,
+    /// A valid record behind the end, which is lost with it.
+    pub lost_from: Option<u64>,
+}
+
+/// Everything that recovery works on.
+pub(crate) struct Recovery<'a> {
+    pub(crate) config: &'a StoreConfig,
+    pub(crate) log: &'a CommitLog,
+    pub(crate) queues: &'a QueueTable,
+    pub(crate) files: &'a QueueFiles,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) note: Option<Note>,
+    /// Queue files that recovery has written.
+    pub(crate) unsynced: RefCell<Vec<(Arc<Queue>, Written)>>,
+}
+
+/// The outcome: an open log.
+pub(crate) struct Recovered {
+    pub(crate) writer: LogWriter,
+    /// Store timestamp of the last record.
+    pub(crate) timestamp: i64,
+    pub(crate) report: RecoveryReport,
+    /// Queue units of records before this were on the disk before.
+    pub(crate) queued: u64,
+    /// Queue files that were written and not synced.
+    pub(crate) unsynced: Vec<(Arc<Queue>, Written)>,
+}
+
+/// Where reading begins, and from where on records are put into queues.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    scan: u64,
+    dispatch: u64,
+    /// Whether queues must be cut back to `dispatch` first.
+    cut: bool,
+}
+
+/// Why a pass over the log has to begin again at the oldest record.
+struct Gap;
+
+/// Path of the file that exists while a broker runs.
+pub(crate) fn abort_path(config: &StoreConfig) -> std::path::PathBuf {
+    config.path("abort")
+}
+
+/// Makes the file that tells the next start of an unclean stop.
+pub(crate) fn create_abort(config: &StoreConfig) -> Result<(), StoreError> {
+    let path = abort_path(config);
+    let file = config.file_system.open(&path, OpenMode::Truncate).context("create", &path)?;
+    file.write_at(std::process::id().to_string().as_bytes(), 0).context("write", &path)?;
+    file.sync().context("sync", &path)?;
+    config.file_system.sync_dir(&config.root).context("sync directory", &config.root)
+}
+
+/// Refuses directories with parts that we cannot keep whole.
+pub(crate) fn check_supported(config: &StoreConfig) -> Result<(), StoreError> {
+    let refuse =
+        |path: &Path, what: &str| StoreError::Layout { path: path.to_path_buf(), what: what.to_owned() };
+    let batch = config.path("batchconsumequeue");
+    if !config.file_system.list(&batch).context("list directory", &batch)?.is_empty() {
+        return Err(refuse(
+            &batch,
+            "the store has topics of type BatchCQ, which are not supported; open it with Apache's broker",
+        ));
+    }
+    Ok(())
+}
+
+impl Recovery<'_> {
+    /// Opens the log.
+    pub(crate) fn run(self, clean: bool) -> Result<Recovered, StoreError> {
+        let mut report = RecoveryReport { clean, ..RecoveryReport::default() };
+        if self.log.is_empty() {
+            if self.files.has_topics()? {
+                // Their units point to nothing, and would point to wrong records soon.
+                tracing::warn!(
+                    "the commit log is gone; consume queues keep their numbering and lose their entries"
+                );
+                for queue in self.queues.all() {
+                    self.files
+                        .remove_all(&queue)
+                        .context("remove queue files in", &self.config.consume_queue_dir())?;
+                }
+            }
+            let writer = self.log.start_writing(0, 0, false)?;
+            return Ok(Recovered { writer, timestamp: 0, report, queued: 0, unsynced: Vec::new() });
+        }
+        let mut start = self.start(clean)?;
+        let lost_queues = self.note.is_some_and(|note| self.files.count() < note.queues);
+        if lost_queues {
+            tracing::warn!("consume queues are missing; all are built anew from the log");
+            start = self.oldest();
+        }
+        let (end, timestamp) = match self.pass(start, &mut report)? {
+            Ok(found) => found,
+            Err(Gap) => {
+                tracing::warn!("consume queues do not continue; all are built anew from the log");
+                start = self.oldest();
+                // From the oldest record on there is nothing that a gap could be repaired from.
+                self.pass(start, &mut report)?.unwrap_or((start.scan, 0))
+            }
+        };
+        report.rebuilt = start.dispatch == self.log.min() && start.cut;
+        report.scanned_from = start.scan;
+        report.end = end;
+        self.judge_end(end, &mut report)?;
+        if !start.cut || end < start.dispatch {
+            for queue in self.queues.all() {
+                self.files.cut(&queue, end)?;
+            }
+        }
+        let unsynced = self.note.map_or(start.scan, |note| note.flushed.min(end));
+        let durable = !clean || unsynced < end || report.broken.is_some();
+        let writer = self.log.start_writing(end, unsynced, durable)?;
+        let log_min = self.log.min();
+        for queue in self.queues.all() {
+            self.files
+                .expire(&queue, log_min)
+                .context("read queue files in", &self.config.consume_queue_dir())?;
+        }
+        let timestamp = timestamp.max(self.checkpoint.log);
+        let unsynced = self.unsynced.into_inner();
+        Ok(Recovered { writer, timestamp, report, queued: start.dispatch.min(end), unsynced })
+    }
+
+    /// Everything from the oldest record on.
+    fn oldest(&self) -> Start {
+        Start { scan: self.log.min(), dispatch: self.log.min(), cut: true }
+    }
+
+    fn start(&self, clean: bool) -> Result<Start, StoreError> {
+        if let Some(note) = self.note
+            && self.is_boundary(note.queued, note.flushed)
+        {
+            return Ok(Start { scan: note.queued, dispatch: note.queued, cut: !clean });
+        }
+        if self.files.count() == 0 {
+            return Ok(self.oldest());
+        }
+        let mut queued_end = 0;
+        for queue in self.queues.all() {
+            let last = self.files.unit(&queue, queue.next() - 1);
+            queued_end = queued_end.max(last.filter(|unit| !unit.is_blank()).map_or(0, |unit| unit.end()));
+        }
+        let safe = self.checkpoint.safe_timestamp();
+        for file in self.log.files().iter().rev() {
+            let Step::Record { layout, .. } = Walk::new(self.log, file.start, u64::MAX, Check::Layout).step()
+            else {
+                continue;
+            };
+            let time = layout.store_timestamp;
+            if clean && time != 0 && file.start <= queued_end {
+                // Queues are complete as far as they go; what they miss is added (`recoverNormally`).
+                let dispatch = queued_end.max(file.start);
+                return Ok(Start { scan: file.start, dispatch, cut: false });
+            }
+            if !clean && 0 < time && time <= safe {
+                // Everything of older files is on the disk, also in the queues (`isMappedFileMatchedRecover`).
+                return Ok(Start { scan: file.start, dispatch: file.start, cut: true });
+            }
+        }
+        Ok(self.oldest())
+    }
+
+    /// Whether a record begins at `position`, or the log may end there.
+    fn is_boundary(&self, position: u64, flushed: u64) -> bool {
+        let files = self.log.files();
+        let inside = files.first().is_some_and(|first| first.start <= position)
+            && files.last().is_some_and(|last| position <= last.end());
+        inside
+            && match Walk::new(self.log, position, u64::MAX, Check::All).step() {
+                Step::Record { .. } => true,
+                Step::End => position >= flushed,
+                Step::Broken(_) => false,
+            }
+    }
+
+    /// Reads the log to its end and puts records into queues; returns the end and the last store timestamp.
+    fn pass(&self, start: Start, report: &mut RecoveryReport) -> Result<Result<(u64, i64), Gap>, StoreError> {
+        (report.records, report.queued, report.repeated) = (0, 0, 0);
+        for queue in self.queues.all() {
+            // What a pass before this one has left in memory.
+            let written = if queue.files.lock().is_some() { queue.tail.lock().base() } else { 0 };
+            queue.restart(written);
+            if start.cut {
+                self.files.cut(&queue, start.dispatch)?;
+            }
+        }
+        let is_oldest = start.dispatch == self.log.min();
+        let mut walk = Walk::new(self.log, start.scan, u64::MAX, Check::All);
+        let (mut timestamp, mut in_memory) = (0, 0);
+        report.broken = loop {
+            match walk.step() {
+                Step::End => break None,
+                Step::Broken(what) => break Some(what),
+                Step::Record { at, layout, bytes } => {
+                    report.records += 1;
+                    timestamp = layout.store_timestamp;
+                    if at < start.dispatch {
+                        continue;
+                    }
+                    if self.dispatch(at, &layout, &bytes, is_oldest, report).is_err() {
+                        return Ok(Err(Gap));
+                    }
+                    in_memory += 1;
+                    if in_memory >= UNITS_IN_MEMORY {
+                        self.write_queues(walk.at)?;
+                        in_memory = 0;
+                    }
+                }
+            }
+        };
+        self.write_queues(walk.at)?;
+        Ok(Ok((walk.at, timestamp)))
+    }
+
+    fn dispatch(
+        &self,
+        at: u64,
+        layout: &RecordLayout,
+        bytes: &[u8],
+        is_oldest: bool,
+        report: &mut RecoveryReport,
+    ) -> Result<(), Gap> {
+        let topic = layout.topic(bytes);
+        if !is_queued(layout.sys_flag) || check_topic(topic).is_err() || layout.queue_id < 0 {
+            return Ok(());
+        }
+        let queue = self.queues.get_or_create(topic, layout.queue_id);
+        let (number, next) = (layout.queue_offset, queue.next());
+        let has_units = queue.files.lock().is_some() || next > queue.tail.lock().base();
+        if number < next {
+            if number > 0 || !has_units {
+                report.repeated += 1;
+                return Ok(());
+            }
+            // The topic was deleted and made again while its old records were still in the log.
+            tracing::warn!(
+                topic,
+                queue = layout.queue_id,
+                at,
+                "the queue's numbering starts again; its older records are left out"
+            );
+            if self.files.drop_queue(&queue).is_err() {
+                return Err(Gap);
+            }
+        } else if number > next {
+            if !is_oldest {
+                return Err(Gap);
+            }
+            if has_units {
+                // As Apache does: the record takes the next place.
+                tracing::warn!(topic, queue = layout.queue_id, at, number, next, "the queue misses records");
+            } else {
+                queue.restart(number);
+            }
+        }
+        let tags_code = unit_tags_code(
+            &self.config.delay_levels,
+            topic,
+            layout.properties(bytes),
+            layout.store_timestamp,
+        );
+        let unit = Unit {
+            physical_offset: layout.physical_offset,
+            size: i32::try_from(layout.total_size).unwrap_or(i32::MAX),
+            tags_code,
+        };
+        queue.push(&mut queue.tail.lock(), unit);
+        report.queued += 1;
+        Ok(())
+    }
+
+    fn write_queues(&self, end: u64) -> Result<(), StoreError> {
+        for queue in self.queues.all() {
+            let result = self.files.write(&queue, end);
+            let written = result.context("write queue files in", &self.config.consume_queue_dir())?;
+            if written.units > 0 {
+                self.unsynced.borrow_mut().push((queue, written));
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides whether what stands behind the end may be thrown away.
+    fn judge_end(&self, end: u64, report: &mut RecoveryReport) -> Result<(), StoreError> {
+        let found = find_valid(self.log, end);
+        if let Some((next, layout)) = found {
+            let durable = match self.note {
+                Some(note) => end < note.flushed,
+                None => layout.store_timestamp <= self.checkpoint.log,
+            };
+            let what = report.broken.clone().unwrap_or_else(|| "nothing stands there".to_owned());
+            if durable && !self.config.accept_damaged_log {
+                return Err(StoreError::Damaged { at: end, next, what });
+            }
+            tracing::error!(end, next, what, "the log is cut although valid records follow");
+            report.lost_from = Some(next);
+        } else if let Some(what) = &report.broken {
+            tracing::warn!(end, what, "the log is cut behind its last complete record");
+        }
+        if let Some(note) = self.note
+            && end < note.flushed
+        {
+            tracing::error!(end, flushed = note.flushed, "records are lost that were on the disk safely");
+        }
+        Ok(())
+    }
+}

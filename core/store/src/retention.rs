@@ -1,0 +1,90 @@
+//! Deleting what is expired, and refusing messages while the disk is nearly full (`CleanCommitLogService`).
+
+use crate::clock::LocalTime;
+use crate::fs::DiskSpace;
+use crate::shared::Shared;
+
+/// What the fill level of the disk asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Need {
+    /// Delete expired files at any hour.
+    now: bool,
+    /// Delete the oldest files whatever their age.
+    forced: bool,
+    /// Take no messages.
+    full: bool,
+}
+
+impl Shared {
+    /// Space of the partitions of the log and of everything else.
+    pub(crate) fn disk_space(&self) -> (Option<DiskSpace>, Option<DiskSpace>) {
+        let fs = &self.config.file_system;
+        (fs.space(self.log.dir()).ok(), fs.space(&self.config.root).ok())
+    }
+
+    fn need(&self) -> Need {
+        let config = &self.config;
+        let (log, root) = self.disk_space();
+        let used = [log, root].into_iter().flatten().map(|space| space.used_percent()).max().unwrap_or(0);
+        let forced =
+            used > config.disk_space_clean_forcibly_ratio || used > config.disk_space_warning_level_ratio;
+        Need {
+            now: used > config.disk_max_used_space_ratio,
+            forced: forced && config.clean_file_forcibly_enable,
+            full: used > config.disk_space_warning_level_ratio,
+        }
+    }
+
+    /// One round: the disk's fill level, expired log files, then what pointed into them.
+    pub(crate) fn clean_up(&self) {
+        let need = self.need();
+        self.gate.set_disk_full(need.full);
+        if need.full {
+            tracing::error!("the disk is nearly full; no messages are taken");
+        }
+        let now = self.config.clock.now_millis();
+        let hour = u8::try_from(LocalTime::at(now).hour).unwrap_or(0);
+        if need.now || need.forced || self.config.delete_when.contains(&hour) {
+            self.delete_expired(now, need.forced);
+        }
+        let log_min = self.log.min();
+        if self.expired_before.swap(log_min, std::sync::atomic::Ordering::AcqRel) != log_min {
+            for queue in self.queues.all() {
+                if let Err(error) = self.queue_files.expire(&queue, log_min) {
+                    tracing::warn!(topic = %queue.topic, queue = queue.id, %error, "expired queue files cannot be removed");
+                }
+            }
+            if let Err(error) = self.index.expire(log_min) {
+                tracing::warn!(%error, "expired index files cannot be removed");
+            }
+        }
+    }
+
+    /// Deletes the oldest log files that are expired, or any if `forced`; at most one batch, never the last file.
+    fn delete_expired(&self, now: i64, forced: bool) {
+        let reserved = i64::try_from(self.config.file_reserved_time.as_millis()).unwrap_or(i64::MAX);
+        let entries = match self.config.file_system.list(self.log.dir()) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(%error, "the commit log's directory cannot be read");
+                return;
+            }
+        };
+        for file in self.log.files().iter().take(self.config.delete_file_batch_max) {
+            let name = file.path().file_name().unwrap_or_default().to_string_lossy();
+            let modified =
+                entries.iter().find(|entry| *entry.name == *name).map_or(now, |entry| entry.modified);
+            if !forced && modified.saturating_add(reserved) > now {
+                return;
+            }
+            match self.log.remove_oldest() {
+                Ok(true) => tracing::info!(file = %name, forced, "removed a commit log file"),
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "an expired commit log file stays");
+                    return;
+                }
+            }
+        }
+    }
+}

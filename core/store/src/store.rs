@@ -1,0 +1,418 @@
+//! The store as its users see it: opening, closing, and one method for each thing it does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use mq_protocol::message::{MessageRecord, NewRecord};
+use parking_lot::{Mutex, RwLock};
+
+use crate::append::Appended;
+use crate::bell::Bells;
+use crate::checkpoint::CheckpointFiles;
+use crate::config::StoreConfig;
+use crate::config_file::ConfigFile;
+use crate::error::{AppendError, IoContext as _, StoreError};
+use crate::flush::{Flush, Flushed};
+use crate::fs::DiskSpace;
+use crate::gate::Gate;
+use crate::index::{Index, KeyQuery, KeyResult};
+use crate::lock::DirLock;
+use crate::log::CommitLog;
+use crate::lookup::{Boundary, QueueEntry};
+use crate::queue::{QueueFiles, QueueTable};
+use crate::read::{Read, ReadRequest};
+use crate::recovery::{Recovered, Recovery, RecoveryReport, abort_path, check_supported, create_abort};
+use crate::shared::{Arrival, Progress, Shared, Tip};
+use crate::workers::QueueWriter;
+
+/// An open store. Clones share it; it closes when [`close`](Store::close) is called or the last clone is dropped.
+///
+/// All methods may be called from any thread. None waits for a network; those that may wait for the disk say so.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Handle>);
+
+/// Closes the store with the last clone.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    configs: Mutex<HashMap<String, ConfigFile>>,
+    process: u32,
+}
+
+/// State of a store at one moment.
+#[derive(Clone, Debug)]
+pub struct StoreStatus {
+    /// Position of the oldest byte of the log.
+    pub min_physical_offset: u64,
+    /// End of the log.
+    pub max_physical_offset: u64,
+    /// The log is on the disk up to here.
+    pub flushed: u64,
+    /// Queue entries of records before this are on the disk.
+    pub queued: u64,
+    /// Records before this are in the key index.
+    pub indexed: u64,
+    /// Store timestamp of the newest record.
+    pub store_timestamp: i64,
+    /// Queue entries that are not in files yet.
+    pub pending_entries: usize,
+    /// Whether messages are taken.
+    pub writable: bool,
+    /// Why the store failed, if it did.
+    pub failure: Option<String>,
+    /// Space of the partition of the log.
+    pub commit_log_disk: Option<DiskSpace>,
+    /// Space of the partition of everything else.
+    pub store_disk: Option<DiskSpace>,
+    /// What opening found.
+    pub recovery: RecoveryReport,
+}
+
+impl Store {
+    /// Opens a store: takes its lock, loads and repairs it, starts its threads. Waits for the disk.
+    ///
+    /// # Errors
+    /// A setting is wrong, another process has the store, a file does not fit, or the disk refuses.
+    pub fn open(config: StoreConfig) -> Result<Store, StoreError> {
+        let config = config.checked()?;
+        let fs = &*config.file_system;
+        fs.create_dir_all(&config.root).context("create directory", &config.root)?;
+        let lock = DirLock::take(fs, &config.root)?;
+        check_supported(&config)?;
+        let clean = !fs.exists(&abort_path(&config)).context("look for", &abort_path(&config))?;
+        let log = CommitLog::load(&config)?;
+        let (queues, queue_files) = (QueueTable::default(), QueueFiles::new(&config));
+        queue_files.load(&queues)?;
+        let (checkpoint_files, checkpoint, note) = CheckpointFiles::open(&config)?;
+        // From here on files may change: whoever finds them half done must know.
+        create_abort(&config)?;
+        let recovery = Recovery {
+            config: &config,
+            log: &log,
+            queues: &queues,
+            files: &queue_files,
+            checkpoint,
+            note,
+            unsynced: Vec::new().into(),
+        };
+        let Recovered { writer, timestamp, report, queued, unsynced } = recovery.run(clean)?;
+        let index = Index::load(&config, clean, checkpoint.index)?;
+        let index_at = index_start(&index, &log, clean, note.map(|note| (note.indexed, note.index_files)))?;
+        index.start_at(index_at);
+        let end = log.end();
+        let bells = Arc::new(Bells::default());
+        let progress = Progress {
+            flushed_timestamp: Mutex::new(timestamp),
+            queued_timestamp: Mutex::new(if unsynced.is_empty() { timestamp } else { checkpoint.queues }),
+            queued: AtomicU64::new(if unsynced.is_empty() { end } else { queued }),
+        };
+        let shared = Arc::new(Shared {
+            flush: Arc::new(Flush::new(end, config.sync_flush_timeout, Arc::clone(&bells))),
+            gate: Gate::new(config.disk_space_warning_level_ratio, config.max_pending_units),
+            tip: Mutex::new(Tip { writer, timestamp, ..Tip::default() }),
+            queue_writer: Mutex::new(QueueWriter::new(end, timestamp, unsynced)),
+            expired_before: AtomicU64::new(log.min()),
+            memory_window: memory_window(config.access_in_memory_max_ratio),
+            log,
+            queues,
+            queue_files,
+            index,
+            bells,
+            listeners: RwLock::default(),
+            has_listeners: AtomicBool::new(false),
+            progress,
+            flushing: Mutex::default(),
+            checkpoint: Mutex::new(checkpoint_files),
+            queues_hurried: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            threads: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+            recovery: report,
+            config,
+        });
+        shared.start_threads()?;
+        Ok(Store(Arc::new(Handle { shared, configs: Mutex::default(), process: std::process::id() })))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Stores a message. Does not wait for the disk, except when blocks must be reserved.
+    ///
+    /// # Errors
+    /// The message cannot be stored; nothing of it is in the log.
+    pub fn append(&self, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
+        self.shared().append(record)
+    }
+
+    /// Stores messages of one queue together: in one file, with consecutive queue offsets, seen by readers all at once.
+    ///
+    /// # Errors
+    /// One of them cannot be stored; nothing of the batch is in the log.
+    pub fn append_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, AppendError> {
+        self.shared().append_batch(records)
+    }
+
+    /// Waits until the log is on the disk up to `end` (see [`Appended::end`]), at most `syncFlushTimeout`.
+    ///
+    /// All waits that one sync covers end together. In asynchronous mode it makes the next sync come at once.
+    pub fn flushed(&self, end: u64) -> Flushed {
+        self.shared().flush.wait(end)
+    }
+
+    /// Reads messages of a queue. May wait for the disk if they are old.
+    #[must_use]
+    pub fn read(&self, request: &ReadRequest<'_>) -> Read {
+        self.shared().read(request)
+    }
+
+    /// The record at a position of the log; `None` if none begins there or readers may not see it yet.
+    #[must_use]
+    pub fn record_at(&self, physical_offset: u64) -> Option<MessageRecord> {
+        let record = self.shared().log.record(physical_offset)?;
+        let end = physical_offset + record.layout().total_size as u64;
+        (end <= self.shared().visible_end()).then_some(record)
+    }
+
+    /// Records of a topic that have a key. What was stored in the last moments may be missing.
+    #[must_use]
+    pub fn query(&self, query: &KeyQuery<'_>) -> KeyResult {
+        let shared = self.shared();
+        shared.index.query(&shared.log, query, shared.visible_end())
+    }
+
+    /// Smallest queue offset whose message is still there; 0 for a queue that never had one.
+    #[must_use]
+    pub fn min_offset(&self, topic: &str, queue_id: i32) -> i64 {
+        self.shared().min_offset(topic, queue_id)
+    }
+
+    /// One more than the largest queue offset that can be read; 0 for a queue that never had a message.
+    #[must_use]
+    pub fn max_offset(&self, topic: &str, queue_id: i32) -> i64 {
+        self.shared().max_offset(topic, queue_id)
+    }
+
+    /// The queue offset that the next message gets, also when readers do not see all before it yet.
+    #[must_use]
+    pub fn next_offset(&self, topic: &str, queue_id: i32) -> i64 {
+        self.shared().queues.get(topic, queue_id).map_or(0, |queue| queue.next())
+    }
+
+    /// Queue offset at a time in milliseconds since the epoch, always from the smallest to the largest offset.
+    #[must_use]
+    pub fn offset_by_time(&self, topic: &str, queue_id: i32, time: i64, boundary: Boundary) -> i64 {
+        self.shared().offset_by_time(topic, queue_id, time, boundary)
+    }
+
+    /// When the message at a queue offset was stored.
+    #[must_use]
+    pub fn store_time(&self, topic: &str, queue_id: i32, offset: i64) -> Option<i64> {
+        self.shared().store_time(topic, queue_id, offset)
+    }
+
+    /// When the oldest message of a queue was stored.
+    #[must_use]
+    pub fn earliest_store_time(&self, topic: &str, queue_id: i32) -> Option<i64> {
+        self.shared().earliest_store_time(topic, queue_id)
+    }
+
+    /// Entries of a queue from an offset (or its smallest) on, at most `max`.
+    #[must_use]
+    pub fn queue_entries(&self, topic: &str, queue_id: i32, from: i64, max: usize) -> Vec<QueueEntry> {
+        self.shared().queue_entries(topic, queue_id, from, max)
+    }
+
+    /// Whether a message is taken to be in memory because it is near the log's end.
+    #[must_use]
+    pub fn in_memory(&self, topic: &str, queue_id: i32, offset: i64) -> bool {
+        self.shared().in_memory(topic, queue_id, offset)
+    }
+
+    /// All queues that have or had messages.
+    #[must_use]
+    pub fn queues(&self) -> Vec<(Arc<str>, i32)> {
+        self.shared().queues.all().iter().map(|queue| (Arc::clone(&queue.topic), queue.id)).collect()
+    }
+
+    /// Calls `listener` for each message once it can be read, on the appending or the syncing thread, with no lock held.
+    ///
+    /// It must be quick and must not panic.
+    pub fn on_arrival(&self, listener: Box<dyn Fn(&Arrival<'_>) + Send + Sync>) {
+        self.shared().listeners.write().push(listener.into());
+        self.shared().has_listeners.store(true, Ordering::Release);
+    }
+
+    /// Removes the queues of a topic. Its records stay in the log until they expire; the numbering of its queues goes on.
+    ///
+    /// # Errors
+    /// The disk refuses; some queues may be gone then.
+    pub fn delete_topic(&self, topic: &str) -> Result<(), StoreError> {
+        self.shared().delete_topic(topic)
+    }
+
+    /// State of the store now.
+    #[must_use]
+    pub fn status(&self) -> StoreStatus {
+        let shared = self.shared();
+        let (commit_log_disk, store_disk) = shared.disk_space();
+        let (end, store_timestamp) = {
+            let tip = shared.tip.lock();
+            (tip.writer.at, tip.timestamp)
+        };
+        StoreStatus {
+            min_physical_offset: shared.log.min(),
+            max_physical_offset: end,
+            flushed: shared.flush.flushed(),
+            queued: shared.progress.queued.load(Ordering::Acquire),
+            indexed: shared.index.at(),
+            store_timestamp,
+            pending_entries: shared.gate.pending.load(Ordering::Relaxed),
+            writable: shared.gate.is_open(),
+            failure: shared.gate.failure().map(|why| why.to_string()),
+            commit_log_disk,
+            store_disk,
+            recovery: shared.recovery.clone(),
+        }
+    }
+
+    /// A file of the `config` directory, such as `topics.json`.
+    #[must_use]
+    pub fn config(&self, file: &str) -> ConfigFile {
+        let shared = self.shared();
+        let mut configs = self.0.configs.lock();
+        let new = || {
+            ConfigFile::new(Arc::clone(&shared.config.file_system), shared.config.path("config").join(file))
+        };
+        configs.entry(file.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &StoreConfig {
+        &self.shared().config
+    }
+
+    /// Syncs everything that was appended before the call. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk failed; the store takes no more messages.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.shared().sync_log()
+    }
+
+    /// Stops cleanly: everything goes to the disk, then the lock is released. Later calls fail or find nothing new.
+    ///
+    /// A second call does nothing. Waits for the disk.
+    ///
+    /// # Errors
+    /// Something did not reach the disk; the next opening then repairs as after a crash.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.shared().close()
+    }
+
+    /// Stops as if the process had been killed: nothing more is written, the next opening has to recover.
+    pub fn kill(&self) {
+        let shared = self.shared();
+        {
+            // Appends that hold the lock finish, later ones are refused.
+            let _tip = shared.tip.lock();
+            if !shared.gate.close() {
+                return;
+            }
+        }
+        shared.stop_threads();
+        shared.flush.give_up();
+        shared.lock.lock().take();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // In a forked child the threads and the lock belong to the parent.
+        if self.process == std::process::id()
+            && let Err(error) = self.shared.close()
+        {
+            tracing::error!(%error, "the store could not be closed cleanly");
+        }
+    }
+}
+
+impl Shared {
+    fn close(&self) -> Result<(), StoreError> {
+        {
+            let _tip = self.tip.lock();
+            if !self.gate.close() {
+                return Ok(());
+            }
+        }
+        self.stop_threads();
+        let result = self.write_everything();
+        self.flush.give_up();
+        let result = result.and_then(|()| {
+            let path = abort_path(&self.config);
+            self.config.file_system.remove_file(&path).context("remove", &path)?;
+            self.config.file_system.sync_dir(&self.config.root).context("sync directory", &self.config.root)
+        });
+        self.lock.lock().take();
+        result
+    }
+
+    /// The log, then what is derived from it, then what says so.
+    fn write_everything(&self) -> Result<(), StoreError> {
+        self.sync_log()?;
+        if self.config.index_enable {
+            while self.index.build(&self.log, self.log.end())? {}
+            self.index.sync()?;
+        }
+        self.write_queues(true)?;
+        self.log.drop_prepared()
+    }
+
+    fn delete_topic(&self, topic: &str) -> Result<(), StoreError> {
+        let queues = self.queues.of_topic(topic);
+        let dir = self.config.consume_queue_dir().join(topic);
+        let _writer = self.queue_writer.lock();
+        // Recovery takes fewer queues than noted for a loss, so the note goes first.
+        self.queue_files.forget(&queues);
+        self.write_checkpoint()?;
+        for queue in &queues {
+            let dropped = self.queue_files.remove_all(queue).context("remove queue files in", &dir)?;
+            self.gate.pending.fetch_sub(dropped, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Where index building goes on after loading.
+fn index_start(
+    index: &Index,
+    log: &CommitLog,
+    clean: bool,
+    note: Option<(u64, u64)>,
+) -> Result<u64, StoreError> {
+    let (min, end) = (log.min(), log.end());
+    if clean {
+        return match note {
+            Some((indexed, files)) if indexed <= end && index.file_count() >= files => Ok(indexed.max(min)),
+            // Apache stops cleanly only when everything is indexed, but then there are files.
+            None if index.file_count() > 0 => Ok(end),
+            _ => {
+                index.clear()?;
+                Ok(min)
+            }
+        };
+    }
+    // Keys of the last record may be incomplete; it is looked at again.
+    let last = index.last_record().filter(|last| (min..end).contains(last) && log.record(*last).is_some());
+    Ok(last.unwrap_or(min))
+}
+
+/// How many bytes from its end the log is taken to occupy in memory.
+fn memory_window(percent: u8) -> u64 {
+    let info = rustix::system::sysinfo();
+    let total = u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(info.mem_unit));
+    total / 100 * u64::from(percent)
+}

@@ -1,0 +1,121 @@
+//! What the store's tests share: small files, messages, waiting for a future.
+
+#![allow(unreachable_pub, reason = "shared by test binaries")]
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use mq_protocol::id::body_crc;
+use mq_protocol::message::{MessageRecord, NewRecord};
+use mq_store::{Clock, Filter, Read, ReadRequest, Store, StoreConfig};
+
+/// A clock that tests move.
+#[derive(Debug, Default)]
+pub struct ManualClock(pub AtomicI64);
+
+impl Clock for ManualClock {
+    fn now_millis(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub fn manual_clock(now: i64) -> Arc<ManualClock> {
+    Arc::new(ManualClock(AtomicI64::new(now)))
+}
+
+/// Small files, so that borders come soon.
+pub fn config(root: &Path) -> StoreConfig {
+    StoreConfig {
+        commit_log_file_size: 64 << 10,
+        consume_queue_file_size: 20 * 50,
+        index_slots: 100,
+        index_entries: 1000,
+        ..StoreConfig::at(root)
+    }
+}
+
+pub fn record<'a>(topic: &'a str, queue_id: i32, body: &'a [u8], properties: &'a str) -> NewRecord<'a> {
+    NewRecord {
+        topic,
+        queue_id,
+        flag: 0,
+        sys_flag: 0,
+        born_timestamp: 1_700_000_000_000,
+        born_host: "127.0.0.1:54321".parse().unwrap(),
+        store_host: "127.0.0.1:10911".parse().unwrap(),
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        body_crc: body_crc(body),
+        properties,
+    }
+}
+
+pub fn read(store: &Store, topic: &str, queue_id: i32, offset: i64, max_count: usize) -> Read {
+    store.read(&ReadRequest { topic, queue_id, offset, max_count, max_bytes: None, filter: Filter::All })
+}
+
+pub fn records(read: &Read) -> Vec<MessageRecord> {
+    read.slices.iter().flat_map(|slice| MessageRecord::take_all(slice.clone()).unwrap()).collect()
+}
+
+/// All messages of a queue, read to its end.
+pub fn drain(store: &Store, topic: &str, queue_id: i32) -> Vec<MessageRecord> {
+    let mut all = Vec::new();
+    let mut offset = store.min_offset(topic, queue_id);
+    while offset < store.max_offset(topic, queue_id) {
+        let found = read(store, topic, queue_id, offset, 32);
+        assert!(found.next_offset > offset, "{found:?}");
+        offset = found.next_offset;
+        all.extend(records(&found));
+    }
+    all
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Waits until a condition holds; fails after a long while.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "{what} did not happen");
+        thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// Copies a directory, holes and all.
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
