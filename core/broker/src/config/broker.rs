@@ -1,0 +1,137 @@
+//! Settings of a broker (`BrokerConfig`, `MessageStoreConfig`, `NettyServerConfig`).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use super::settings;
+use super::value::{Addresses, Delays, FlushDiskType, Hours};
+
+settings! {
+    /// Settings of a broker, under the names of Apache's `broker.conf`; see [`BrokerConfig::TABLE`].
+    ///
+    /// The defaults are Apache's, except that it listens on loopback only and starts its own NameServer
+    /// unless `namesrvAddr` is set.
+    BrokerConfig {
+        /// Name of this broker, under which its master and replicas are known.
+        broker_name: String = "broker-a".to_owned(), "brokerName", AtStart;
+        /// Name of the cluster.
+        broker_cluster_name: String = "DefaultCluster".to_owned(), "brokerClusterName", AtStart;
+        /// Id of this broker; 0 is the master, which is what this broker can be.
+        broker_id: i64 = 0, "brokerId", AtStart, 0..=0;
+        /// Port to listen on; 0 takes a free one. The port two below is opened as well when it is free (Apache's
+        /// fast port, which older clients use).
+        listen_port: u16 = 10_911, "listenPort", AtStart;
+        /// Address of the network interface to listen on; `0.0.0.0` is all of them.
+        bind_address: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), "bindAddress", AtStart;
+        /// NameServers to register at; empty: this process runs its own.
+        namesrv_addr: Addresses = Addresses::default(), "namesrvAddr", AtStart;
+        /// Port of the NameServer in this process; 0 takes a free one. Our own setting.
+        namesrv_listen_port: u16 = 9_876, "namesrvListenPort", AtStart;
+        /// Address that clients are told to connect to, if it is not the one this broker listens on.
+        broker_ip1: Option<IpAddr> = None, "brokerIP1", AtStart;
+        /// Directory of all data.
+        store_path_root_dir: PathBuf = PathBuf::from("store"), "storePathRootDir", AtStart;
+        /// Directory of the commit log; by default `commitlog` in the data directory.
+        store_path_commit_log: Option<PathBuf> = None, "storePathCommitLog", AtStart;
+        /// Size of one commit log file in bytes. Must stay as it was when the store was made.
+        mapped_file_size_commit_log: u64 = 1_073_741_824, "mappedFileSizeCommitLog", AtStart, 4_096..=4_294_967_296;
+        /// Size of one consume queue file in bytes. Must stay as it was when the store was made.
+        mapped_file_size_consume_queue: u64 = 6_000_000, "mappedFileSizeConsumeQueue", AtStart, 20..=4_294_967_296;
+        /// Slots of an index file. Must stay as it was when the store was made.
+        max_hash_slot_num: u32 = 5_000_000, "maxHashSlotNum", AtStart, 1..=100_000_000;
+        /// Entries of an index file. Must stay as it was when the store was made.
+        max_index_num: u32 = 20_000_000, "maxIndexNum", AtStart, 2..=400_000_000;
+        /// Whether a send is answered before or after the disk has the message.
+        flush_disk_type: FlushDiskType = FlushDiskType::Async, "flushDiskType", AtStart;
+        /// Time between two flushes of the commit log, in milliseconds.
+        flush_interval_commit_log: u64 = 500, "flushIntervalCommitLog", AtStart, 1..=3_600_000;
+        /// Time between two flushes of the consume queues, in milliseconds.
+        flush_interval_consume_queue: u64 = 1_000, "flushIntervalConsumeQueue", AtStart, 1..=3_600_000;
+        /// Longest wait of a send for the disk, in milliseconds; then FLUSH_DISK_TIMEOUT.
+        sync_flush_timeout: u64 = 5_000, "syncFlushTimeout", AtStart, 1..=3_600_000;
+        /// Largest body of a message in bytes.
+        max_message_size: usize = 4_194_304, "maxMessageSize", AtStart, 1..=16_000_000;
+        /// Age in hours at which commit log files may be deleted.
+        file_reserved_time: u64 = 72, "fileReservedTime", AtStart, 0..=876_000;
+        /// Hours of the day in which old files are deleted.
+        delete_when: Hours = Hours(vec![4]), "deleteWhen", AtStart;
+        /// Used part of the disk in percent from which old files are deleted at any hour.
+        disk_max_used_space_ratio: u32 = 75, "diskMaxUsedSpaceRatio", AtStart, 10..=95;
+        /// Used part of the disk in percent from which files are deleted whatever their age.
+        disk_space_clean_forcibly_ratio: u32 = 85, "diskSpaceCleanForciblyRatio", AtStart, 30..=100;
+        /// Used part of the disk in percent from which nothing is stored any more.
+        disk_space_warning_level_ratio: u32 = 90, "diskSpaceWarningLevelRatio", AtStart, 35..=100;
+        /// Whether files are deleted before their time when the disk is nearly full.
+        clean_file_forcibly_enable: bool = true, "cleanFileForciblyEnable", AtStart;
+        /// Delays of the levels 1, 2, 3 … of delayed messages and of retries.
+        message_delay_level: Delays = Delays::default(), "messageDelayLevel", AtStart;
+        /// Whether a send to an unknown topic makes it, after the pattern of TBW102.
+        auto_create_topic_enable: bool = true, "autoCreateTopicEnable", AtStart;
+        /// Queues of the pattern TBW102: the most that an automatically made topic gets.
+        default_topic_queue_nums: i32 = 8, "defaultTopicQueueNums", AtStart, 1..=65_535;
+        /// Whether an unknown consumer group is made when it is first used.
+        auto_create_subscription_group: bool = true, "autoCreateSubscriptionGroup", Live;
+        /// What this broker permits: 4 reading, 2 writing, 6 both.
+        broker_permission: i32 = 6, "brokerPermission", Live, 0..=7;
+        /// Whether topics may be made that are named like the cluster.
+        cluster_topic_enable: bool = true, "clusterTopicEnable", AtStart;
+        /// Whether topics may be made that are named like the broker.
+        broker_topic_enable: bool = true, "brokerTopicEnable", AtStart;
+        /// Whether the topic of message traces is made at the start.
+        trace_topic_enable: bool = false, "traceTopicEnable", AtStart;
+        /// Whether clients are told to trace messages.
+        trace_on: bool = true, "traceOn", AtStart;
+        /// Region that messages and send answers carry.
+        region_id: String = "DefaultRegion".to_owned(), "regionId", AtStart;
+        /// Whether a pull that finds nothing waits as long as the client asks.
+        long_polling_enable: bool = true, "longPollingEnable", Live;
+        /// How long a pull waits when long polling is off, in milliseconds.
+        short_polling_time_mills: u64 = 1_000, "shortPollingTimeMills", Live, 1..=60_000;
+        /// Whether LITE_PULL_MESSAGE is served.
+        lite_pull_message_enable: bool = true, "litePullMessageEnable", Live;
+        /// Whether heartbeats of pull consumers are passed over.
+        reject_pull_consumer_enable: bool = false, "rejectPullConsumerEnable", Live;
+        /// Whether consumers are told when members of their group come and go.
+        notify_consumer_ids_changed_enable: bool = true, "notifyConsumerIdsChangedEnable", Live;
+        /// Whether system topics are protected against changes by admin tools.
+        validate_system_topic_when_update_topic: bool = true, "validateSystemTopicWhenUpdateTopic", Live;
+        /// Whether topics with the message type MIXED may be made.
+        enable_mixed_message_type: bool = false, "enableMixedMessageType", Live;
+        /// Whether half messages are refused. This broker has no transactions yet.
+        reject_transaction_message: bool = true, "rejectTransactionMessage", AtStart, true..=true;
+        /// Whether messages with a time of delivery are taken. This broker has no timer yet.
+        timer_wheel_enable: bool = false, "timerWheelEnable", AtStart, false..=false;
+        /// Whether subscriptions by SQL92 are served. This broker does not evaluate them yet.
+        enable_property_filter: bool = false, "enablePropertyFilter", AtStart, false..=false;
+        /// Time from which on messages are taken, in milliseconds since the epoch.
+        start_accept_send_request_time_stamp: i64 = 0, "startAcceptSendRequestTimeStamp", Live;
+        /// Most messages of a pull from recent data.
+        max_transfer_count_on_message_in_memory: usize = 32, "maxTransferCountOnMessageInMemory", Live, 1..=100_000;
+        /// Most bytes of a pull from recent data.
+        max_transfer_bytes_on_message_in_memory: usize = 262_144, "maxTransferBytesOnMessageInMemory", Live, 1..=16_000_000;
+        /// Most messages of a pull from old data.
+        max_transfer_count_on_message_in_disk: usize = 8, "maxTransferCountOnMessageInDisk", Live, 1..=100_000;
+        /// Most bytes of a pull from old data.
+        max_transfer_bytes_on_message_in_disk: usize = 65_536, "maxTransferBytesOnMessageInDisk", Live, 1..=16_000_000;
+        /// Bytes of a consume queue that one filtered pull looks through.
+        max_filter_message_size: usize = 16_000, "maxFilterMessageSize", Live, 20..=16_000_000;
+        /// Messages that a query by unique key returns at most.
+        default_query_max_num: i32 = 32, "defaultQueryMaxNum", Live, 1..=64;
+        /// Time between two savings of consumer offsets, in milliseconds.
+        flush_consumer_offset_interval: u64 = 5_000, "flushConsumerOffsetInterval", AtStart, 10..=3_600_000;
+        /// Time between two savings of the offsets of delayed messages, in milliseconds.
+        flush_delay_offset_interval: u64 = 10_000, "flushDelayOffsetInterval", AtStart, 10..=3_600_000;
+        /// Time between two registrations at other NameServers, in milliseconds.
+        register_name_server_period: u64 = 30_000, "registerNameServerPeriod", AtStart, 10_000..=60_000;
+        /// Longest wait for the answer to a registration, in milliseconds.
+        register_broker_timeout_mills: u64 = 24_000, "registerBrokerTimeoutMills", AtStart, 100..=600_000;
+        /// Time without a heartbeat after which a client counts as gone, in milliseconds.
+        channel_expired_timeout: u64 = 120_000, "channelExpiredTimeout", AtStart, 1_000..=86_400_000;
+        /// Port that registrations name for replication; nothing listens there.
+        ha_listen_port: Option<u16> = None, "haListenPort", AtStart;
+        /// Idle time after which a connection is closed, in seconds.
+        server_channel_max_idle_time_seconds: u64 = 120, "serverChannelMaxIdleTimeSeconds", AtStart, 1..=86_400;
+        /// Most connections at one time; our own setting.
+        server_max_connections: usize = 10_000, "serverMaxConnections", AtStart, 1..=1_000_000;
+    }
+}

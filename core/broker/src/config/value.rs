@@ -1,0 +1,259 @@
+//! Kinds of values that a setting can have.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use super::ConfigError;
+
+/// A type that a setting can have.
+pub(crate) trait Value: Sized + PartialOrd {
+    /// What the setting takes, for messages.
+    const EXPECTED: &'static str;
+    fn parse(text: &str) -> Option<Self>;
+    fn show(&self) -> String;
+}
+
+/// Parses and checks against the allowed range.
+pub(crate) fn checked<T: Value>(
+    key: &'static str,
+    text: &str,
+    range: Option<RangeInclusive<T>>,
+) -> Result<T, ConfigError> {
+    let text = text.trim();
+    let value = T::parse(text).filter(|value| range.as_ref().is_none_or(|range| range.contains(value)));
+    value.ok_or_else(|| ConfigError::Value {
+        key,
+        value: text.chars().take(200).collect(),
+        expected: match range {
+            Some(range) if range.start() == range.end() => format!("nothing but {}", range.start().show()),
+            Some(range) => {
+                format!("{} from {} to {}", T::EXPECTED, range.start().show(), range.end().show())
+            }
+            None => T::EXPECTED.to_owned(),
+        },
+    })
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl Value for $type {
+            const EXPECTED: &'static str = "a whole number";
+
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+integers!(u16, u32, i32, i64, u64, usize);
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            _ if text.eq_ignore_ascii_case("true") => Some(true),
+            _ if text.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a text that is not empty";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for IpAddr {
+    const EXPECTED: &'static str = "an IP address";
+
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() { Some(None) } else { T::parse(text).map(Some) }
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(T::show).unwrap_or_default()
+    }
+}
+
+/// When a send is answered: after the disk has it, or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Default)]
+pub enum FlushDiskType {
+    /// `ASYNC_FLUSH`: what is acknowledged survives the end of the process, not of the machine.
+    #[default]
+    Async,
+    /// `SYNC_FLUSH`: what is acknowledged survives the end of the machine.
+    Sync,
+}
+
+impl Value for FlushDiskType {
+    const EXPECTED: &'static str = "SYNC_FLUSH or ASYNC_FLUSH";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "SYNC_FLUSH" => Some(FlushDiskType::Sync),
+            "ASYNC_FLUSH" => Some(FlushDiskType::Async),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            FlushDiskType::Async => "ASYNC_FLUSH".to_owned(),
+            FlushDiskType::Sync => "SYNC_FLUSH".to_owned(),
+        }
+    }
+}
+
+/// A list of addresses, separated by `;`, each `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Default)]
+pub struct Addresses(pub Vec<String>);
+
+impl Value for Addresses {
+    const EXPECTED: &'static str = "addresses of the form host:port, separated by ';'";
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut all = Vec::new();
+        for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            let (host, port) = part.rsplit_once(':')?;
+            if host.is_empty() || host.contains(char::is_whitespace) || !port.parse().is_ok_and(|p: u16| p > 0)
+            {
+                return None;
+            }
+            all.push(part.to_owned());
+        }
+        Some(Addresses(all))
+    }
+
+    fn show(&self) -> String {
+        self.0.join(";")
+    }
+}
+
+/// Hours of the day, separated by `;`, such as `04` or `04;16`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
+pub struct Hours(pub Vec<u32>);
+
+impl Value for Hours {
+    const EXPECTED: &'static str = "hours of the day (00 to 23), separated by ';'";
+
+    fn parse(text: &str) -> Option<Self> {
+        let hours: Option<Vec<u32>> = text
+            .split(';')
+            .filter(|part| !part.trim().is_empty())
+            .map(|part| part.trim().parse().ok().filter(|hour| *hour < 24))
+            .collect();
+        hours.filter(|hours| !hours.is_empty()).map(Hours)
+    }
+
+    fn show(&self) -> String {
+        let hours: Vec<String> = self.0.iter().map(|hour| format!("{hour:02}")).collect();
+        hours.join(";")
+    }
+}
+
+/// Delay levels as `1s 5s 10s 1m 2h 1d`; level 1 is the first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
+pub struct Delays {
+    text: String,
+    millis: Vec<i64>,
+}
+
+/// Apache's own levels.
+const APACHE_DELAYS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
+
+impl Default for Delays {
+    fn default() -> Self {
+        let none = Delays { text: String::new(), millis: Vec::new() };
+        Delays::parse(APACHE_DELAYS).unwrap_or(none)
+    }
+}
+
+impl Delays {
+    /// Delays of the levels in milliseconds, level 1 first.
+    #[must_use]
+    pub fn millis(&self) -> &[i64] {
+        &self.millis
+    }
+
+    /// The levels as they were written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Value for Delays {
+    const EXPECTED: &'static str = "1 to 64 delays such as '1s 5m 2h 1d', separated by blanks";
+
+    fn parse(text: &str) -> Option<Self> {
+        let millis: Option<Vec<i64>> = text.split_whitespace().map(delay_millis).collect();
+        let millis = millis.filter(|millis| (1..=64).contains(&millis.len()))?;
+        Some(Delays { text: text.to_owned(), millis })
+    }
+
+    fn show(&self) -> String {
+        self.text.clone()
+    }
+}
+
+fn delay_millis(text: &str) -> Option<i64> {
+    let unit = match text.chars().last()? {
+        's' => 1_000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return None,
+    };
+    let number: i64 = text.get(..text.len() - 1)?.parse().ok()?;
+    number.checked_mul(unit).filter(|millis| *millis >= 0)
+}
+
+impl Display for Delays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}

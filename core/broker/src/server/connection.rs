@@ -1,0 +1,233 @@
+//! The task of one connection: reads many frames at once, handles them, writes all answers together.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use mq_protocol::frame::MAX_FRAME;
+use mq_protocol::{Frame, FrameError, ResponseCode};
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::watch;
+
+use super::exchange::{Answer, Call, Dispatch, Refusal, Reply, Scratch};
+use super::output::Output;
+use super::peer::{Letter, Peer};
+
+/// While more than this waits to be written, no further request of the connection is handled.
+const HIGH_WATER: usize = 1024 * 1024;
+/// Room for one read: the least, and what it grows to while reads fill it.
+const READ_MIN: usize = 4 * 1024;
+const READ_MAX: usize = 128 * 1024;
+/// Most answers of one connection that may come later.
+const MAX_LATER: usize = 4096;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the peer closed it in the middle of a frame, after {0} bytes")]
+    HalfFrame(usize),
+}
+
+impl End {
+    /// Whether the peer broke the protocol, rather than just went away.
+    pub(super) fn is_fault(&self) -> bool {
+        matches!(self, End::Frame(_))
+    }
+}
+
+struct Connection<'a, D> {
+    peer: &'a Arc<Peer>,
+    dispatch: &'a D,
+    input: BytesMut,
+    /// Room for the next read; follows what reads bring.
+    read_size: usize,
+    /// Whether requests wait in `input` or `letters` because too much output waits.
+    held_back: bool,
+    letters: VecDeque<Letter>,
+    output: Output,
+    later: FuturesUnordered<BoxFuture<'static, Answer>>,
+    scratch: Scratch,
+}
+
+pub(super) async fn run<D: Dispatch>(
+    mut reader: OwnedReadHalf,
+    peer: &Arc<Peer>,
+    dispatch: &D,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), End> {
+    let mut connection = Connection {
+        peer,
+        dispatch,
+        input: BytesMut::new(),
+        read_size: READ_MIN,
+        held_back: false,
+        letters: VecDeque::new(),
+        output: Output::default(),
+        later: FuturesUnordered::new(),
+        scratch: Scratch::default(),
+    };
+    let mut stopping = *stop.borrow();
+    loop {
+        connection.take_late_answers();
+        connection.handle_letters();
+        connection.handle_input()?;
+        connection.write()?;
+        if peer.is_cut() || (stopping && connection.is_done()) {
+            return Ok(());
+        }
+        let open = connection.output.len() < HIGH_WATER;
+        if open && connection.held_back {
+            tokio::task::consume_budget().await;
+            continue;
+        }
+        let reading = open && !stopping;
+        if reading {
+            connection.make_room();
+        }
+        let Connection { input, output, later, .. } = &mut connection;
+        tokio::select! {
+            biased;
+            read = reader.read_buf(input), if reading => {
+                if read? == 0 {
+                    return connection.end_of_input();
+                }
+                connection.note_read();
+            }
+            ready = peer.socket.writable(), if !output.is_empty() => ready?,
+            () = peer.wake.notified() => {}
+            Some(answer) = later.next(), if !later.is_empty() => push(output, answer),
+            _ = stop.changed(), if !stopping => stopping = true,
+        }
+    }
+}
+
+impl<D: Dispatch> Connection<'_, D> {
+    /// Handles the whole frames of the input, unless too much output waits.
+    fn handle_input(&mut self) -> Result<(), FrameError> {
+        while !self.held_back {
+            if self.output.len() >= HIGH_WATER {
+                self.held_back = true;
+                break;
+            }
+            let Some(frame) = Frame::decode(&mut self.input, MAX_FRAME)? else {
+                break;
+            };
+            if frame.is_response() {
+                self.peer.answered(frame);
+            } else {
+                self.peer.note_request(frame.encoding);
+                self.handle(frame, false);
+            }
+        }
+        self.peer.note_partial_frame(!self.held_back && !self.input.is_empty());
+        Ok(())
+    }
+
+    /// Does what other tasks left to do for this connection.
+    fn handle_letters(&mut self) {
+        self.held_back = false;
+        self.peer.take_letters(&mut self.letters);
+        while self.output.len() < HIGH_WATER {
+            match self.letters.pop_front() {
+                Some(Letter::Send(frame)) => self.output.push(&frame),
+                Some(Letter::Resume(request)) => self.handle(request, true),
+                None => return,
+            }
+        }
+        self.held_back = true;
+    }
+
+    fn take_late_answers(&mut self) {
+        while let Some(Some(answer)) = self.later.next().now_or_never() {
+            push(&mut self.output, answer);
+        }
+    }
+
+    fn handle(&mut self, request: Frame, resumed: bool) {
+        let oneway = request.is_oneway();
+        let mut call = Call { request, peer: self.peer, scratch: &mut self.scratch, resumed };
+        let reply = self.dispatch.dispatch(&mut call);
+        if oneway {
+            return;
+        }
+        match reply {
+            Ok(Reply::Now(answer)) => push(&mut self.output, answer),
+            Ok(Reply::Later(answer)) if self.later.len() < MAX_LATER => self.later.push(answer),
+            Ok(Reply::Later(_)) => {
+                let busy = Refusal::new(
+                    ResponseCode::SYSTEM_BUSY,
+                    "[OVERLOAD]system busy, too many requests of this connection are unanswered",
+                );
+                self.output.push(&busy.answer(&call.request));
+            }
+            Ok(Reply::None) => {}
+            Err(refusal) => self.output.push(&refusal.answer(&call.request)),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let written = self.output.write(&self.peer.socket)?;
+        self.peer.note_blocked(!self.output.is_empty(), written > 0);
+        if written > 0 {
+            self.peer.note_activity();
+        }
+        Ok(())
+    }
+
+    /// Prepares the input buffer. It grows as bytes arrive, never at the word of a length field.
+    fn make_room(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > 2 * READ_MAX {
+            self.input = BytesMut::new();
+        }
+        let room = match self.input.first_chunk::<4>() {
+            Some(prefix) => {
+                let whole = (u32::from_be_bytes(*prefix) as usize).saturating_add(4);
+                let missing = whole.saturating_sub(self.input.len());
+                missing.min(self.input.len().max(self.read_size))
+            }
+            None => self.read_size,
+        };
+        self.input.reserve(room);
+    }
+
+    fn note_read(&mut self) {
+        self.peer.note_activity();
+        let spare = self.input.capacity() - self.input.len();
+        if spare == 0 {
+            self.read_size = (self.read_size * 2).min(READ_MAX);
+        } else if self.input.len() < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(READ_MIN);
+        }
+    }
+
+    fn end_of_input(&self) -> Result<(), End> {
+        match self.input.len() {
+            0 => Ok(()),
+            bytes => Err(End::HalfFrame(bytes)),
+        }
+    }
+
+    /// Whether nothing is left to answer.
+    fn is_done(&self) -> bool {
+        self.output.is_empty() && self.later.is_empty() && !self.held_back
+    }
+}
+
+fn push(output: &mut Output, answer: Answer) {
+    if answer.slices.is_empty() {
+        output.push(&answer.frame);
+    } else {
+        output.push_slices(&answer.frame, answer.slices);
+    }
+}

@@ -1,0 +1,109 @@
+//! One request and what comes of it: the types between the connections and the handlers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use mq_protocol::{Frame, Header, HeaderError, ResponseCode};
+
+use super::Peer;
+
+/// Handlers of one server.
+pub(crate) trait Dispatch: Send + Sync + 'static {
+    /// Handles one request. Runs on a connection's task: it must not block.
+    fn dispatch(&self, call: &mut Call<'_>) -> Result<Reply, Refusal>;
+
+    /// A connection is gone; forget everything about it.
+    fn closed(&self, peer: &Arc<Peer>);
+}
+
+/// A request with what a handler needs beside it.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) request: Frame,
+    pub(crate) peer: &'a Arc<Peer>,
+    /// Buffers of this connection that handlers use again and again.
+    pub(crate) scratch: &'a mut Scratch,
+    /// The request was held and what it waited for may have happened; it must not be held again.
+    pub(crate) resumed: bool,
+}
+
+/// Buffers that one connection's requests share; their content means nothing between requests.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) text: String,
+}
+
+/// What a handler has to say.
+pub(crate) enum Reply {
+    /// The answer.
+    Now(Answer),
+    /// The answer comes later; other requests of the connection go on meanwhile.
+    Later(BoxFuture<'static, Answer>),
+    /// No answer, or somebody else will send it.
+    None,
+}
+
+/// An answer: a frame, and a body that is not part of it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) frame: Frame,
+    /// The body, if the frame itself has none; written as it stands in memory.
+    pub(crate) slices: Vec<Bytes>,
+}
+
+impl From<Frame> for Answer {
+    fn from(frame: Frame) -> Answer {
+        Answer { frame, slices: Vec::new() }
+    }
+}
+
+impl From<Frame> for Reply {
+    fn from(frame: Frame) -> Reply {
+        Reply::Now(frame.into())
+    }
+}
+
+/// A request that is refused, with the code and the text of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ResponseCode,
+    pub(crate) remark: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ResponseCode, remark: impl Into<String>) -> Refusal {
+        Refusal { code, remark: remark.into() }
+    }
+
+    /// The answer that says so.
+    pub(crate) fn answer(self, request: &Frame) -> Frame {
+        Frame::response(request, self.code).with_remark(self.remark)
+    }
+}
+
+impl From<HeaderError> for Refusal {
+    fn from(error: HeaderError) -> Refusal {
+        Refusal::new(ResponseCode::SYSTEM_ERROR, error.to_string())
+    }
+}
+
+/// Answers of a handler, made from the request.
+pub(crate) mod reply {
+    use super::{Bytes, Frame, Header, Reply, ResponseCode};
+
+    /// Success without header or body.
+    pub(crate) fn ok(request: &Frame) -> Reply {
+        Frame::response(request, ResponseCode::SUCCESS).into()
+    }
+
+    /// Success with a header.
+    pub(crate) fn header<'a, H: Header<'a>>(request: &Frame, header: &H) -> Reply {
+        Frame::response(request, ResponseCode::SUCCESS).with_header(header).into()
+    }
+
+    /// Success with a body.
+    pub(crate) fn body(request: &Frame, body: impl Into<Bytes>) -> Reply {
+        Frame::response(request, ResponseCode::SUCCESS).with_body(body).into()
+    }
+}
