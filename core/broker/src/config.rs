@@ -187,18 +187,29 @@ macro_rules! settings {
 }
 pub(crate) use settings;
 
-/// The keys whose values differ between two settings maps and that only count at a start.
-pub(crate) fn changed_at_start(
+/// Checks a change that an admin tool asks for while the server runs; the error is a text for people.
+pub(crate) fn only_live_changes(
     table: &'static [Setting],
     old: &BTreeMap<&'static str, String>,
     new: &BTreeMap<&'static str, String>,
-) -> Vec<&'static str> {
-    table
+    unknown: &[UnknownKey],
+) -> Result<(), String> {
+    let fixed: Vec<&str> = table
         .iter()
         .filter(|setting| setting.takes_effect == TakesEffect::AtStart)
         .map(|setting| setting.key)
         .filter(|key| old.get(key) != new.get(key))
-        .collect()
+        .collect();
+    if !fixed.is_empty() {
+        return Err(format!("nothing was changed: {} can only be set at the start", fixed.join(", ")));
+    }
+    match unknown {
+        [] => Ok(()),
+        unknown => {
+            let told: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+            Err(format!("nothing was changed: {}", told.join("; ")))
+        }
+    }
 }
 
 #[cfg(test)]

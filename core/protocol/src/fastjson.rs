@@ -1,9 +1,10 @@
 //! fastjson's peculiarities: unquoted and object keys are made strict before a strict parser reads them.
 //!
 //! Apache writes maps with number keys as `{0:"a"}` and maps whose keys are objects as `{{"topic":"T"}:1}`.
-//! [`normalize`] turns such keys into strings; [`to_object_key_map`] writes the second form.
+//! [`normalize`] turns such keys into strings; [`to_vec`] writes the first form, [`to_object_key_map`] the second.
 
 use std::borrow::Cow;
+use std::io;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,96 @@ const MAX_DEPTH: usize = 64;
 /// The text is not JSON even with fastjson's leniency, or has another shape.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(&normalize(text))
+}
+
+/// Compact JSON as fastjson writes it: integer keys of maps are not quoted.
+///
+/// # Errors
+/// The value cannot be written as JSON.
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = Vec::with_capacity(128);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, BareKeys::default()))?;
+    Ok(text)
+}
+
+/// Leaves out the quotes around an integer that is written as a key.
+#[derive(Default)]
+enum BareKeys {
+    #[default]
+    Value,
+    Key,
+    /// The key's first quote is not written yet: what follows decides.
+    Held,
+    /// The key is an integer.
+    Bare,
+}
+
+impl BareKeys {
+    fn release<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        if matches!(self, BareKeys::Held) {
+            *self = BareKeys::Key;
+            writer.write_all(b"\"")?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! bare_integers {
+    ($($method:ident: $type:ty),*) => {$(
+        fn $method<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: $type) -> io::Result<()> {
+            if matches!(self, BareKeys::Held) {
+                *self = BareKeys::Bare;
+            }
+            writer.write_all(itoa::Buffer::new().format(value).as_bytes())
+        }
+    )*};
+}
+
+impl serde_json::ser::Formatter for BareKeys {
+    bare_integers!(write_i8: i8, write_i16: i16, write_i32: i32, write_i64: i64);
+    bare_integers!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64);
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        *self = BareKeys::Key;
+        if first { Ok(()) } else { writer.write_all(b",") }
+    }
+
+    fn end_object_key<W: ?Sized + io::Write>(&mut self, _writer: &mut W) -> io::Result<()> {
+        *self = BareKeys::Value;
+        Ok(())
+    }
+
+    fn begin_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        if matches!(self, BareKeys::Key) {
+            *self = BareKeys::Held;
+            return Ok(());
+        }
+        writer.write_all(b"\"")
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        self.release(writer)?;
+        writer.write_all(fragment.as_bytes())
+    }
+
+    fn write_char_escape<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        escape: serde_json::ser::CharEscape,
+    ) -> io::Result<()> {
+        self.release(writer)?;
+        serde_json::ser::CompactFormatter.write_char_escape(writer, escape)
+    }
+
+    fn end_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        // An empty text as key still holds its first quote; an integer has none at all.
+        self.release(writer)?;
+        if matches!(self, BareKeys::Bare) { Ok(()) } else { writer.write_all(b"\"") }
+    }
 }
 
 /// A map whose keys are JSON objects, as fastjson writes it: `{{"topic":"T"}:value,…}`.
@@ -257,6 +348,20 @@ mod tests {
         check(r#"{"t":{{"q":0,"m":{1:2}}:7}}"#, r#"{"t":{"{\"q\":0,\"m\":{\"1\":2}}":7}}"#);
         check("{ a : 'it\\'s \"x\"', }", r#"{ "a" : "it's \"x\"" }"#);
         check("[1,,2,]", "[1,2]");
+    }
+
+    #[test]
+    fn integer_keys_are_written_bare_and_read_back() {
+        use std::collections::BTreeMap;
+        let map = BTreeMap::from([
+            ("1".to_owned(), BTreeMap::from([(0_i64, "a\"b\n".to_owned()), (-7, String::new())])),
+            (String::new(), BTreeMap::new()),
+            ("x\"".to_owned(), BTreeMap::new()),
+        ]);
+        let text = to_vec(&map).unwrap();
+        let want = r#"{"":{},"1":{-7:"",0:"a\"b\n"},"x\"":{}}"#;
+        assert_eq!(std::str::from_utf8(&text).unwrap(), want);
+        assert_eq!(from_slice::<BTreeMap<String, BTreeMap<i64, String>>>(&text).unwrap(), map);
     }
 
     #[test]

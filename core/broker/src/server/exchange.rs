@@ -76,6 +76,14 @@ impl Refusal {
         Refusal { code, remark: remark.into() }
     }
 
+    /// The request code is not served here.
+    pub(crate) fn not_supported(request: &Frame) -> Refusal {
+        Refusal::new(
+            ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
+            format!("request type {} not supported", request.code),
+        )
+    }
+
     /// The answer that says so.
     pub(crate) fn answer(self, request: &Frame) -> Frame {
         Frame::response(request, self.code).with_remark(self.remark)
@@ -85,6 +93,18 @@ impl Refusal {
 impl From<HeaderError> for Refusal {
     fn from(error: HeaderError) -> Refusal {
         Refusal::new(ResponseCode::SYSTEM_ERROR, error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Refusal {
+        Refusal::new(ResponseCode::SYSTEM_ERROR, format!("the body does not parse: {error}"))
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Refusal {
+        Refusal::new(ResponseCode::SYSTEM_ERROR, format!("the change could not be saved: {error}"))
     }
 }
 

@@ -109,6 +109,14 @@ header! {
 }
 
 header! {
+    /// DELETE_TOPIC_IN_NAMESRV (216).
+    DeleteTopicRequest<'a> {
+        topic: &'a str = "topic",
+        cluster_name: Option<&'a str> = "clusterName",
+    }
+}
+
+header! {
     /// GET_TOPICS_BY_CLUSTER (224).
     ClusterRequest<'a> {
         cluster: &'a str = "cluster",
