@@ -29,7 +29,10 @@ pub enum BrokerError {
         /// What is wrong.
         reason: String,
     },
-    /// A topic or group cannot be made.
+    /// The store does not open or close.
+    #[error(transparent)]
+    Store(#[from] mq_store::StoreError),
+    /// What was asked cannot be done; the text says why.
     #[error("{0}")]
     Refused(String),
 }

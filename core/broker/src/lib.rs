@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod broker;
 mod config;
 mod error;
+mod handler;
 mod namesrv;
 mod server;
+mod service;
 
+pub use broker::Broker;
 pub use config::{
     BrokerConfig, ConfigError, FlushDiskType, NameServerConfig, Setting, TakesEffect, UnknownKey,
 };

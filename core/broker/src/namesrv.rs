@@ -25,7 +25,7 @@ use kv::KvConfig;
 #[derive(Debug)]
 struct State {
     config: RwLock<NameServerConfig>,
-    routes: Routes,
+    routes: Arc<Routes>,
     kv: KvConfig,
 }
 
@@ -60,7 +60,7 @@ impl NameServer {
             idle: Duration::from_secs(config.server_channel_max_idle_time_seconds),
         };
         let scan = Duration::from_millis(config.scan_not_active_broker_interval);
-        let state = Arc::new(State { config: RwLock::new(config), routes: Routes::default(), kv });
+        let state = Arc::new(State { config: RwLock::new(config), routes: Arc::default(), kv });
         let server = Server::start("namesrv", vec![listener], &state, limits);
         let expiring = state.clone();
         let expiry = tokio::spawn(async move {
@@ -93,8 +93,8 @@ impl NameServer {
     }
 
     /// The routes, for the broker of this process.
-    pub(crate) fn routes(&self) -> &Routes {
-        &self.state.routes
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.state.routes.clone()
     }
 }
 

@@ -3,6 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_store::{Clock, DelayLevels, FlushDisk, StoreConfig, StoreError};
+
 use super::settings;
 use super::value::{Addresses, Delays, FlushDiskType, Hours};
 
@@ -106,15 +111,13 @@ settings! {
         /// Time from which on messages are taken, in milliseconds since the epoch.
         start_accept_send_request_time_stamp: i64 = 0, "startAcceptSendRequestTimeStamp", Live;
         /// Most messages of a pull from recent data.
-        max_transfer_count_on_message_in_memory: usize = 32, "maxTransferCountOnMessageInMemory", Live, 1..=100_000;
+        max_transfer_count_on_message_in_memory: usize = 32, "maxTransferCountOnMessageInMemory", AtStart, 1..=100_000;
         /// Most bytes of a pull from recent data.
-        max_transfer_bytes_on_message_in_memory: usize = 262_144, "maxTransferBytesOnMessageInMemory", Live, 1..=16_000_000;
+        max_transfer_bytes_on_message_in_memory: usize = 262_144, "maxTransferBytesOnMessageInMemory", AtStart, 1..=16_000_000;
         /// Most messages of a pull from old data.
-        max_transfer_count_on_message_in_disk: usize = 8, "maxTransferCountOnMessageInDisk", Live, 1..=100_000;
+        max_transfer_count_on_message_in_disk: usize = 8, "maxTransferCountOnMessageInDisk", AtStart, 1..=100_000;
         /// Most bytes of a pull from old data.
-        max_transfer_bytes_on_message_in_disk: usize = 65_536, "maxTransferBytesOnMessageInDisk", Live, 1..=16_000_000;
-        /// Bytes of a consume queue that one filtered pull looks through.
-        max_filter_message_size: usize = 16_000, "maxFilterMessageSize", Live, 20..=16_000_000;
+        max_transfer_bytes_on_message_in_disk: usize = 65_536, "maxTransferBytesOnMessageInDisk", AtStart, 1..=16_000_000;
         /// Messages that a query by unique key returns at most.
         default_query_max_num: i32 = 32, "defaultQueryMaxNum", Live, 1..=64;
         /// Time between two savings of consumer offsets, in milliseconds.
@@ -133,5 +136,40 @@ settings! {
         server_channel_max_idle_time_seconds: u64 = 120, "serverChannelMaxIdleTimeSeconds", AtStart, 1..=86_400;
         /// Most connections at one time; our own setting.
         server_max_connections: usize = 10_000, "serverMaxConnections", AtStart, 1..=1_000_000;
+    }
+}
+
+impl BrokerConfig {
+    /// The store's part of the settings.
+    pub(crate) fn store_config(&self, clock: Arc<dyn Clock>) -> Result<StoreConfig, StoreError> {
+        let percent = |ratio: u32| u8::try_from(ratio).unwrap_or(100);
+        Ok(StoreConfig {
+            commit_log: self.store_path_commit_log.clone(),
+            commit_log_file_size: self.mapped_file_size_commit_log,
+            consume_queue_file_size: self.mapped_file_size_consume_queue,
+            index_slots: self.max_hash_slot_num,
+            index_entries: self.max_index_num,
+            flush_disk: match self.flush_disk_type {
+                FlushDiskType::Async => FlushDisk::Async,
+                FlushDiskType::Sync => FlushDisk::Sync,
+            },
+            flush_interval: Duration::from_millis(self.flush_interval_commit_log),
+            flush_consume_queue_interval: Duration::from_millis(self.flush_interval_consume_queue),
+            sync_flush_timeout: Duration::from_millis(self.sync_flush_timeout),
+            max_message_size: self.max_message_size,
+            delay_levels: DelayLevels::parse(self.message_delay_level.as_str())?,
+            max_transfer_count_in_memory: self.max_transfer_count_on_message_in_memory,
+            max_transfer_bytes_in_memory: self.max_transfer_bytes_on_message_in_memory,
+            max_transfer_count_on_disk: self.max_transfer_count_on_message_in_disk,
+            max_transfer_bytes_on_disk: self.max_transfer_bytes_on_message_in_disk,
+            file_reserved_time: Duration::from_secs(self.file_reserved_time.saturating_mul(3600)),
+            delete_when: self.delete_when.0.iter().map(|hour| u8::try_from(*hour).unwrap_or(0)).collect(),
+            disk_max_used_space_ratio: percent(self.disk_max_used_space_ratio),
+            clean_file_forcibly_enable: self.clean_file_forcibly_enable,
+            disk_space_clean_forcibly_ratio: percent(self.disk_space_clean_forcibly_ratio),
+            disk_space_warning_level_ratio: percent(self.disk_space_warning_level_ratio),
+            clock,
+            ..StoreConfig::at(&self.store_path_root_dir)
+        })
     }
 }

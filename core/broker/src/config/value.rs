@@ -1,6 +1,5 @@
 //! Kinds of values that a setting can have.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -197,63 +196,30 @@ impl Value for Hours {
 
 /// Delay levels as `1s 5s 10s 1m 2h 1d`; level 1 is the first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
-pub struct Delays {
-    text: String,
-    millis: Vec<i64>,
-}
-
-/// Apache's own levels.
-const APACHE_DELAYS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
+pub struct Delays(String);
 
 impl Default for Delays {
     fn default() -> Self {
-        let none = Delays { text: String::new(), millis: Vec::new() };
-        Delays::parse(APACHE_DELAYS).unwrap_or(none)
+        Delays("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned())
     }
 }
 
 impl Delays {
-    /// Delays of the levels in milliseconds, level 1 first.
-    #[must_use]
-    pub fn millis(&self) -> &[i64] {
-        &self.millis
-    }
-
     /// The levels as they were written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0
     }
 }
 
 impl Value for Delays {
-    const EXPECTED: &'static str = "1 to 64 delays such as '1s 5m 2h 1d', separated by blanks";
+    const EXPECTED: &'static str = "delays such as '1s 5m 2h 1d', separated by blanks";
 
     fn parse(text: &str) -> Option<Self> {
-        let millis: Option<Vec<i64>> = text.split_whitespace().map(delay_millis).collect();
-        let millis = millis.filter(|millis| (1..=64).contains(&millis.len()))?;
-        Some(Delays { text: text.to_owned(), millis })
+        mq_store::DelayLevels::parse(text).ok().map(|_| Delays(text.to_owned()))
     }
 
     fn show(&self) -> String {
-        self.text.clone()
-    }
-}
-
-fn delay_millis(text: &str) -> Option<i64> {
-    let unit = match text.chars().last()? {
-        's' => 1_000,
-        'm' => 60_000,
-        'h' => 3_600_000,
-        'd' => 86_400_000,
-        _ => return None,
-    };
-    let number: i64 = text.get(..text.len() - 1)?.parse().ok()?;
-    number.checked_mul(unit).filter(|millis| *millis >= 0)
-}
-
-impl Display for Delays {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
+        self.0.clone()
     }
 }

@@ -110,12 +110,20 @@ impl Routes {
         self.tables.write().unregister(broker.cluster, broker.address, broker.name, broker.id);
     }
 
-    /// A change of one topic of the broker in this process, which needs no full registration.
-    pub(crate) fn update_topic(&self, broker: Identity<'_>, topic: &TopicConfig, version: DataVersion) {
+    /// The topics of the broker in this process have a new version, with one topic new or changed. Needs no full
+    /// registration.
+    pub(crate) fn update_topic(
+        &self,
+        broker: Identity<'_>,
+        topic: Option<&TopicConfig>,
+        version: DataVersion,
+    ) {
         let mut tables = self.tables.write();
         if let Some(live) = tables.live.get_mut(&live_key(broker.cluster, broker.address)) {
             live.version = version;
-            tables.put_queues(broker.name, topic, topic.perm);
+            if let Some(topic) = topic {
+                tables.put_queues(broker.name, topic, topic.perm);
+            }
         }
     }
 

@@ -31,6 +31,9 @@ pub(crate) struct Call<'a> {
 /// Buffers that one connection's requests share; their content means nothing between requests.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// Properties of the message that is being stored.
+    pub(crate) properties: String,
+    /// Any other text.
     pub(crate) text: String,
 }
 
@@ -74,6 +77,11 @@ pub(crate) struct Refusal {
 impl Refusal {
     pub(crate) fn new(code: ResponseCode, remark: impl Into<String>) -> Refusal {
         Refusal { code, remark: remark.into() }
+    }
+
+    /// Something went wrong in this broker.
+    pub(crate) fn system(remark: impl Into<String>) -> Refusal {
+        Refusal::new(ResponseCode::SYSTEM_ERROR, remark)
     }
 
     /// The request code is not served here.

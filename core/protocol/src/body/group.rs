@@ -163,6 +163,25 @@ pub struct GroupTable {
     pub subscription_group_table: BTreeMap<String, GroupConfig>,
 }
 
+/// Body of UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST (`SubscriptionGroupList`).
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct GroupConfigList {
+    pub group_config_list: Vec<GroupConfig>,
+}
+
+/// Body of CHECK_CLIENT_CONFIG (`CheckClientRequestBody`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct CheckClientBody {
+    pub client_id: String,
+    pub group: String,
+    pub namespace: Option<String>,
+    pub subscription_data: SubscriptionData,
+}
+
 /// One connected client in an admin answer (`Connection`).
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

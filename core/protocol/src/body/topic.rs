@@ -68,3 +68,11 @@ pub struct TopicTable {
     pub data_version: DataVersion,
     pub topic_config_table: BTreeMap<String, TopicConfig>,
 }
+
+/// Body of UPDATE_AND_CREATE_TOPIC_LIST (`CreateTopicListRequestBody`).
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct TopicConfigList {
+    pub topic_config_list: Vec<TopicConfig>,
+}

@@ -1,0 +1,286 @@
+//! Sending: SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE (`SendMessageProcessor`).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mq_protocol::body::{TopicConfig, perm};
+use mq_protocol::header::{SendMessageRequest, SendMessageRequestV2, SendMessageResponse};
+use mq_protocol::id::{body_crc, offset_msg_id};
+use mq_protocol::message::batch::BatchElement;
+use mq_protocol::message::{NewRecord, sys_flag};
+use mq_protocol::name::{MAX_TOPIC, RETRY_PREFIX, check_topic, dlq_topic, is_not_sendable};
+use mq_protocol::{Frame, ResponseCode};
+use mq_store::Appended;
+
+use super::{invalid, no_permission};
+use crate::broker::State;
+use crate::server::{Answer, Call, Peer, Refusal, Reply, Scratch};
+use crate::service::now_millis;
+use crate::service::topics::Wish;
+
+mod properties;
+
+use properties::Noted;
+pub(super) use properties::Stamp;
+pub(crate) use properties::Stamps;
+
+/// Senders from 3.4.9 on may say themselves how often a message is retried.
+pub(super) const OWN_MAX_RECONSUME_TIMES: i32 = 121;
+
+pub(super) fn send_v1(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let Call { request, peer, scratch, .. } = call;
+    let header: SendMessageRequest<'_> = request.header()?;
+    Send { state, request, peer, header }.run(scratch)
+}
+
+pub(super) fn send_v2(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let Call { request, peer, scratch, .. } = call;
+    let header: SendMessageRequestV2<'_> = request.header()?;
+    Send { state, request, peer, header: header.into() }.run(scratch)
+}
+
+/// One send and what belongs to it.
+struct Send<'a> {
+    state: &'a State,
+    request: &'a Frame,
+    peer: &'a Arc<Peer>,
+    header: SendMessageRequest<'a>,
+}
+
+/// What is stored, for the answer.
+struct Stored {
+    msg_id: String,
+    queue_id: i32,
+    queue_offset: i64,
+    /// Where the log must be on the disk before the sender is answered; `None` if it is not to wait.
+    wait_for: Option<u64>,
+}
+
+impl Send<'_> {
+    fn run(&self, scratch: &mut Scratch) -> Result<Reply, Refusal> {
+        let began = Instant::now();
+        let topic = self.checked_topic()?;
+        let queue_id = self.checked_queue(&topic)?;
+        let stored = if self.header.batch == Some(true) {
+            self.store_batch(&topic, queue_id, scratch)
+        } else {
+            self.store_one(&topic, queue_id, scratch)
+        };
+        let stats = &self.state.stats;
+        let stored = stored.inspect_err(|_| stats.put_failed.add(1))?;
+        stats.put_took(began.elapsed());
+        Ok(self.answer(stored, scratch))
+    }
+
+    /// The topic to store in, made if that is allowed (`msgCheck`).
+    fn checked_topic(&self) -> Result<Arc<TopicConfig>, Refusal> {
+        let SendMessageRequest { topic, .. } = self.header;
+        let config = self.state.config();
+        let opens = config.start_accept_send_request_time_stamp;
+        if opens > 0 && now_millis() < opens {
+            return Err(Refusal::system(format!("broker unable to service, until {opens}")));
+        }
+        let known = self.state.topics.get(topic);
+        if config.broker_permission & perm::WRITE == 0 && known.as_ref().is_some_and(|topic| topic.order) {
+            return Err(no_permission(format!("the broker[{}] sending message is forbidden", config.broker_name)));
+        }
+        if let Some(known) = known.filter(|_| !is_not_sendable(topic)) {
+            return Ok(known);
+        }
+        check_topic(topic).map_err(|error| invalid(error.to_string()))?;
+        if is_not_sendable(topic) {
+            return Err(no_permission(format!("Sending message to topic[{topic}] is forbidden.")));
+        }
+        self.state.topics.for_send(&Wish {
+            topic,
+            pattern: self.header.default_topic,
+            queues: self.header.default_topic_queue_nums,
+            unit: self.header.unit_mode == Some(true),
+        })
+    }
+
+    fn checked_queue(&self, topic: &TopicConfig) -> Result<i32, Refusal> {
+        let queue_id = self.header.queue_id;
+        if queue_id >= topic.write_queue_nums.max(topic.read_queue_nums) {
+            return Err(invalid(format!(
+                "request queueId[{queue_id}] is illegal, {} Producer: {}",
+                topic.topic_name, self.peer.remote
+            )));
+        }
+        Ok(if queue_id < 0 { self.state.any_queue(topic.write_queue_nums) } else { queue_id })
+    }
+
+    fn record<'a>(&'a self, topic: &'a TopicConfig, queue_id: i32) -> NewRecord<'a> {
+        let multi_tags = topic.topic_filter_type == "MULTI_TAG";
+        NewRecord {
+            topic: &topic.topic_name,
+            queue_id,
+            flag: self.header.flag,
+            sys_flag: self.header.sys_flag | if multi_tags { sys_flag::MULTI_TAGS } else { 0 },
+            born_timestamp: self.header.born_timestamp,
+            born_host: self.peer.remote,
+            store_host: self.state.store_host,
+            reconsume_times: self.header.reconsume_times.unwrap_or(0),
+            prepared_transaction_offset: 0,
+            body: &[],
+            body_crc: 0,
+            properties: "",
+        }
+    }
+
+    fn store_one(
+        &self,
+        topic: &Arc<TopicConfig>,
+        queue_id: i32,
+        scratch: &mut Scratch,
+    ) -> Result<Stored, Refusal> {
+        let Scratch { properties, text } = scratch;
+        let original = self.header.properties.unwrap_or("");
+        let mut noted = Noted::of(original);
+        let mut place = (topic.clone(), queue_id);
+        if self.header.topic.starts_with(RETRY_PREFIX)
+            && let Some(dead_letters) = self.dead_letters()?
+        {
+            noted.delay_level = 0;
+            place = (dead_letters, 0);
+            self.state.stamps.stamp(original, &noted, Stamp::DeadLetter, properties);
+        } else {
+            self.state.stamps.stamp(original, &noted, Stamp::Message, properties);
+        }
+        self.refuse_kinds(topic, &noted)?;
+        let record = NewRecord {
+            body: &self.request.body,
+            body_crc: body_crc(&self.request.body),
+            properties,
+            ..self.record(&place.0, place.1)
+        };
+        let appended = self.state.intake.put(&record, noted.delay_level, text)?;
+        self.state.stats.stored(record.topic, 1, appended.size as u64);
+        Ok(Stored {
+            msg_id: offset_msg_id(self.state.store_host, appended.physical_offset),
+            queue_id: place.1,
+            queue_offset: appended.queue_offset,
+            wait_for: (self.state.intake.sync_flush && noted.wait).then_some(appended.end),
+        })
+    }
+
+    /// Refuses kinds of messages that this broker does not take.
+    fn refuse_kinds(&self, topic: &TopicConfig, noted: &Noted<'_>) -> Result<(), Refusal> {
+        let retried = self.header.reconsume_times.unwrap_or(0) > 0 && noted.delay_level > 0;
+        if noted.half && !retried {
+            return Err(no_permission(format!(
+                "the broker[{}] sending transaction message is forbidden",
+                self.state.name()
+            )));
+        }
+        if noted.timed && noted.delay_level <= 0 {
+            return Err(Refusal::system("timer message is not enabled, timerWheelEnable is false"));
+        }
+        let compacted = topic.attributes.get("cleanup.policy").is_some_and(|policy| policy == "COMPACTION");
+        if compacted && !noted.keyed {
+            return Err(Refusal::new(
+                ResponseCode::MESSAGE_ILLEGAL,
+                format!("a message of the compaction topic {} needs KEYS", topic.topic_name),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The dead-letter topic, if a message that was sent to a retry topic has had all its retries
+    /// (`handleRetryAndDLQ`).
+    fn dead_letters(&self) -> Result<Option<Arc<TopicConfig>>, Refusal> {
+        let group = self.header.topic.strip_prefix(RETRY_PREFIX).unwrap_or_default();
+        let auto_create = self.state.config().auto_create_subscription_group;
+        let config = self.state.groups.required(group, auto_create)?;
+        let own = self.header.max_reconsume_times.filter(|_| self.request.version >= OWN_MAX_RECONSUME_TIMES);
+        let max = own.unwrap_or(config.retry_max_times);
+        let retries = self.header.reconsume_times.unwrap_or(0);
+        if retries <= max && !self.state.locks.any_live(group) {
+            return Ok(None);
+        }
+        self.state.topics.for_retries(&dlq_topic(group), 1, false).map(Some)
+    }
+
+    fn store_batch(
+        &self,
+        topic: &TopicConfig,
+        queue_id: i32,
+        scratch: &mut Scratch,
+    ) -> Result<Stored, Refusal> {
+        let illegal = |why: String| Refusal::new(ResponseCode::MESSAGE_ILLEGAL, why);
+        if topic.topic_name.len() > MAX_TOPIC {
+            return Err(illegal(format!("message topic length too long {}", topic.topic_name.len())));
+        }
+        if topic.topic_name.starts_with(RETRY_PREFIX) {
+            return Err(illegal(format!("batch request does not support retry group {}", topic.topic_name)));
+        }
+        let elements =
+            BatchElement::take_all(&self.request.body).map_err(|error| illegal(error.to_string()))?;
+        if elements.is_empty() {
+            return Err(illegal("the batch is empty".to_owned()));
+        }
+        // All properties one after the other in one buffer; the records point into it.
+        let Scratch { properties, text } = scratch;
+        properties.clear();
+        let mut ends = Vec::with_capacity(elements.len());
+        let batch = Noted::of(self.header.properties.unwrap_or(""));
+        for element in &elements {
+            let noted = Noted::of(element.properties);
+            if noted.delay_level > 0 || noted.half || noted.timed {
+                return Err(illegal("a batch takes neither delayed nor transactional messages".to_owned()));
+            }
+            self.state.stamps.stamp(element.properties, &noted, Stamp::Message, text);
+            properties.push_str(text);
+            ends.push(properties.len());
+        }
+        let mut start = 0;
+        let mut records = Vec::with_capacity(elements.len());
+        for (element, end) in elements.iter().zip(ends) {
+            records.push(NewRecord {
+                flag: element.flag,
+                body: element.body,
+                body_crc: body_crc(element.body),
+                properties: properties.get(start..end).unwrap_or_default(),
+                ..self.record(topic, queue_id)
+            });
+            start = end;
+        }
+        let appended = self.state.intake.put_batch(&records)?;
+        let bytes: usize = appended.iter().map(|one| one.size).sum();
+        self.state.stats.stored(&topic.topic_name, appended.len() as u64, bytes as u64);
+        let ids: Vec<String> =
+            appended.iter().map(|one| offset_msg_id(self.state.store_host, one.physical_offset)).collect();
+        Ok(Stored {
+            msg_id: ids.join(","),
+            queue_id,
+            queue_offset: appended.first().map_or(0, |one: &Appended| one.queue_offset),
+            wait_for: appended.last().filter(|_| self.state.intake.sync_flush && batch.wait).map(|one| one.end),
+        })
+    }
+
+    fn answer(&self, stored: Stored, scratch: &Scratch) -> Reply {
+        let unique = match self.header.batch {
+            Some(true) => Noted::of(self.header.properties.unwrap_or("")).unique_key,
+            _ => Noted::of(&scratch.properties).unique_key,
+        };
+        let mut frame =
+            Frame::response(self.request, ResponseCode::SUCCESS).with_header(&SendMessageResponse {
+                msg_id: &stored.msg_id,
+                queue_id: stored.queue_id,
+                queue_offset: stored.queue_offset,
+                transaction_id: unique,
+                region_id: Some(self.state.stamps.region()),
+                trace_on: Some(self.state.stamps.trace_on()),
+            });
+        match stored.wait_for.filter(|_| !self.request.is_oneway()) {
+            None => frame.into(),
+            Some(end) => {
+                let flushed = self.state.intake.flushed(end);
+                Reply::Later(Box::pin(async move {
+                    frame.code = flushed.await.0;
+                    Answer::from(frame)
+                }))
+            }
+        }
+    }
+}

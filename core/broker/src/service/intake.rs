@@ -1,0 +1,103 @@
+//! The one way into the store: delay levels are applied, refusals of the store become answers
+//! (`HookUtils.handleScheduleMessage`, `SendMessageProcessor.handlePutMessageResult`).
+
+use mq_protocol::ResponseCode;
+use mq_protocol::message::{NewRecord, sys_flag};
+use mq_protocol::name::SCHEDULE_TOPIC;
+use mq_protocol::property::{self, key, pairs, push_pair};
+use mq_store::{AppendError, Appended, FlushStatus, Store};
+
+use crate::server::Refusal;
+
+/// Takes messages into the store.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    store: Store,
+    max_level: i32,
+    /// Whether senders wait for the disk.
+    pub(crate) sync_flush: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(store: Store, max_level: i32, sync_flush: bool) -> Intake {
+        Intake { store, max_level, sync_flush }
+    }
+
+    /// Stores a message; one with a delay level goes to the delayed messages first.
+    ///
+    /// `delay_level` is what the record's properties say. `text` is a buffer.
+    pub(crate) fn put(
+        &self,
+        record: &NewRecord<'_>,
+        delay_level: i32,
+        text: &mut String,
+    ) -> Result<Appended, Refusal> {
+        let half = record.sys_flag & sys_flag::TRANSACTION_ROLLBACK;
+        let delays = delay_level > 0 && (half == 0 || half == sys_flag::TRANSACTION_COMMIT);
+        if !delays {
+            return self.store.append(record).map_err(refusal);
+        }
+        let level = delay_level.min(self.max_level);
+        text.clear();
+        for (name, value) in pairs(record.properties) {
+            // A level wins over a time of delivery.
+            if !matches!(
+                name,
+                key::TIMER_DELAY_SEC
+                    | key::TIMER_DELAY_MS
+                    | key::TIMER_DELIVER_MS
+                    | key::REAL_TOPIC
+                    | key::REAL_QID
+                    | key::DELAY
+            ) {
+                push_pair(text, name, value);
+            }
+        }
+        push_pair(text, key::DELAY, itoa::Buffer::new().format(level));
+        push_pair(text, key::REAL_TOPIC, record.topic);
+        push_pair(text, key::REAL_QID, itoa::Buffer::new().format(record.queue_id));
+        let delayed = NewRecord {
+            topic: SCHEDULE_TOPIC,
+            queue_id: level - 1,
+            properties: text,
+            ..*record
+        };
+        self.store.append(&delayed).map_err(refusal)
+    }
+
+    /// Stores the messages of a batch, one after the other in the log.
+    pub(crate) fn put_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, Refusal> {
+        self.store.append_batch(records).map_err(refusal)
+    }
+
+    /// Whether a message with these properties waits for the disk.
+    pub(crate) fn waits(&self, properties: &str) -> bool {
+        self.sync_flush
+            && property::find(properties, key::WAIT).is_none_or(|wait| !wait.eq_ignore_ascii_case("false"))
+    }
+
+    /// Waits until the log is on the disk up to `end`; the code is that of the sender's answer.
+    pub(crate) fn flushed(&self, end: u64) -> impl Future<Output = ResponseCode> + Send + 'static {
+        let flushed = self.store.flushed(end);
+        async move {
+            match flushed.await {
+                FlushStatus::Flushed => ResponseCode::SUCCESS,
+                FlushStatus::Timeout | FlushStatus::Failed => ResponseCode::FLUSH_DISK_TIMEOUT,
+            }
+        }
+    }
+}
+
+/// What a sender is told when the store does not take its message.
+pub(crate) fn refusal(error: AppendError) -> Refusal {
+    let code = match error {
+        AppendError::Busy(_) => ResponseCode::SYSTEM_BUSY,
+        AppendError::NoSpace(_)
+        | AppendError::DiskFull(_)
+        | AppendError::Queues(_)
+        | AppendError::Failed(_)
+        | AppendError::Closed => ResponseCode::SERVICE_NOT_AVAILABLE,
+        _ => ResponseCode::MESSAGE_ILLEGAL,
+    };
+    Refusal::new(code, error.to_string())
+}
