@@ -1,5 +1,6 @@
 //! The broker: opens the store, starts the services, listens, registers, and stops it all in order.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,7 +75,10 @@ impl State {
         let permission = config.broker_permission;
         *self.config.write() = config;
         self.config_version.lock().advance(now_millis());
-        self.registrar.set_permission(permission, self.topics.snapshot());
+        if self.registrar.set_permission(permission) {
+            self.registrar.register_local(self.topics.renewed());
+            self.registrar.register_elsewhere();
+        }
     }
 
     pub(crate) fn config_version(&self) -> DataVersion {
@@ -97,7 +101,6 @@ impl State {
 /// A running broker, with a NameServer of its own unless `namesrvAddr` is set.
 ///
 /// All methods may be called from any thread. Dropping a broker that was not stopped closes its store.
-#[derive(Debug)]
 pub struct Broker {
     state: Arc<State>,
     server: Server,
@@ -118,7 +121,8 @@ impl Broker {
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
         check_names(&config)?;
         let (listeners, address) = listen(&config).await?;
-        let namesrv = if config.namesrv_addr.0.is_empty() { Some(start_namesrv(&config).await?) } else { None };
+        let namesrv =
+            if config.namesrv_addr.0.is_empty() { Some(start_namesrv(&config).await?) } else { None };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store_config = config.store_config(clock.clone())?;
         let delay_levels = store_config.delay_levels.clone();
@@ -275,6 +279,17 @@ impl Broker {
         for task in &self.tasks {
             task.abort();
         }
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("name", &self.state.name)
+            .field("address", &self.address)
+            .field("namesrv", &self.namesrv_addr())
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
     }
 }
 

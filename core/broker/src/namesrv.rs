@@ -45,12 +45,16 @@ impl NameServer {
     /// The port cannot be bound, or the key-value file cannot be read.
     pub async fn start(config: NameServerConfig) -> Result<NameServer, BrokerError> {
         let wanted = SocketAddr::new(config.bind_address, config.listen_port);
-        let listener = bind(wanted)
-            .await
-            .map_err(|source| BrokerError::Bind { what: "NameServer", address: wanted, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| BrokerError::Bind { what: "NameServer", address: wanted, source })?;
+        let listener = bind(wanted).await.map_err(|source| BrokerError::Bind {
+            what: "NameServer",
+            address: wanted,
+            source,
+        })?;
+        let address = listener.local_addr().map_err(|source| BrokerError::Bind {
+            what: "NameServer",
+            address: wanted,
+            source,
+        })?;
         let kv = KvConfig::load(config.kv_config_path.clone()).map_err(|source| BrokerError::ConfigFile {
             file: config.kv_config_path.clone().unwrap_or_default(),
             reason: source.to_string(),

@@ -192,12 +192,16 @@ fn welcome<D: Dispatch>(
         let end = connection::run(reader, &gone.peer, &*gone.dispatch, stop).await;
         let cut = gone.peer.why_cut();
         match (end, cut) {
-            (_, Some(reason)) => info!(server = name, remote = %gone.peer.remote, "connection closed: {reason}"),
+            (_, Some(reason)) => {
+                info!(server = name, remote = %gone.peer.remote, "connection closed: {reason}")
+            }
             (Ok(()), None) => debug!(server = name, remote = %gone.peer.remote, "connection closed by peer"),
             (Err(error), None) if error.is_fault() => {
                 warn!(server = name, remote = %gone.peer.remote, "connection closed: {error}");
             }
-            (Err(error), None) => debug!(server = name, remote = %gone.peer.remote, "connection lost: {error}"),
+            (Err(error), None) => {
+                debug!(server = name, remote = %gone.peer.remote, "connection lost: {error}")
+            }
         }
     });
     peers.insert(id, (peer, task.abort_handle()));

@@ -36,9 +36,9 @@ pub(crate) fn checked<T: Value>(
 }
 
 macro_rules! integers {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $expected:literal),*) => {$(
         impl Value for $type {
-            const EXPECTED: &'static str = "a whole number";
+            const EXPECTED: &'static str = $expected;
 
             fn parse(text: &str) -> Option<Self> {
                 text.parse().ok()
@@ -51,7 +51,14 @@ macro_rules! integers {
     )*};
 }
 
-integers!(u16, u32, i32, i64, u64, usize);
+integers!(
+    u16: "a whole number from 0 to 65535",
+    u32: "a whole number",
+    i32: "a whole number",
+    i64: "a whole number",
+    u64: "a whole number",
+    usize: "a whole number"
+);
 
 impl Value for bool {
     const EXPECTED: &'static str = "true or false";
@@ -158,7 +165,9 @@ impl Value for Addresses {
         let mut all = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             let (host, port) = part.rsplit_once(':')?;
-            if host.is_empty() || host.contains(char::is_whitespace) || !port.parse().is_ok_and(|p: u16| p > 0)
+            if host.is_empty()
+                || host.contains(char::is_whitespace)
+                || !port.parse().is_ok_and(|p: u16| p > 0)
             {
                 return None;
             }

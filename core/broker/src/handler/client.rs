@@ -79,6 +79,8 @@ pub(super) fn check_client_config(_: &State, call: &mut Call<'_>) -> Result<Repl
     let body: CheckClientBody = fastjson::from_slice(&call.request.body)?;
     match body.subscription_data.expression_type.as_str() {
         "" | "TAG" => Ok(reply::ok(&call.request)),
-        other => Err(Refusal::system(format!("The broker does not support consumer to filter message by {other}"))),
+        other => {
+            Err(Refusal::system(format!("The broker does not support consumer to filter message by {other}")))
+        }
     }
 }

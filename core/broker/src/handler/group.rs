@@ -89,8 +89,7 @@ pub(super) fn consume_stats(state: &State, call: &mut Call<'_>) -> Result<Reply,
                 last_timestamp: consumed.unwrap_or(0),
                 pull_offset: consumer_offset,
             };
-            let queue =
-                MessageQueue { topic: topic.clone(), broker_name: state.name().to_owned(), queue_id };
+            let queue = MessageQueue { topic: topic.clone(), broker_name: state.name().to_owned(), queue_id };
             stats.offset_table.insert(queue, offsets);
         }
         stats.consume_tps += state.stats.group_get_rate(&topic, group);

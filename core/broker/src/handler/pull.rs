@@ -20,7 +20,10 @@ const PAGE: usize = 4096;
 
 pub(super) fn lite_pull(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
     if !state.config().lite_pull_message_enable {
-        return Err(no_permission(format!("the broker[{}] for lite pull consumer is forbidden", state.name())));
+        return Err(no_permission(format!(
+            "the broker[{}] for lite pull consumer is forbidden",
+            state.name()
+        )));
     }
     pull(state, call)
 }
@@ -29,7 +32,10 @@ pub(super) fn pull(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal>
     let header: PullMessageRequest<'_> = call.request.header()?;
     let config = state.config();
     if config.broker_permission & perm::READ == 0 {
-        return Err(no_permission(format!("the broker[{}] pulling message is forbidden", config.broker_name)));
+        return Err(no_permission(format!(
+            "the broker[{}] pulling message is forbidden",
+            config.broker_name
+        )));
     }
     let group = state.groups.find(header.consumer_group, config.auto_create_subscription_group)?;
     let group = group.ok_or_else(|| not_exist(header.consumer_group))?;
@@ -45,7 +51,8 @@ pub(super) fn pull(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal>
         return Ok(read_cold(state, &call.request, &header, filter));
     }
     let read = read(&state.store, &header, filter.as_deref());
-    if is_caught_up(read.status) && !call.resumed && header.sys_flag & pull_flag::SUSPEND != 0 {
+    let caught_up = response_code(read.status, header.queue_offset) == ResponseCode::PULL_NOT_FOUND;
+    if caught_up && !call.resumed && header.sys_flag & pull_flag::SUSPEND != 0 {
         let wait = if config.long_polling_enable {
             u64::try_from(header.suspend_timeout_millis).unwrap_or(0)
         } else {
@@ -93,15 +100,15 @@ fn filter(
         refuse_sql(header.expression_type)?;
         let filter = TagFilter::parse(header.subscription.unwrap_or(""));
         Arc::new(filter.map_err(|error| {
-            Refusal::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, format!("parse the consumer's subscription failed: {error}"))
+            Refusal::new(
+                ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+                format!("parse the consumer's subscription failed: {error}"),
+            )
         })?)
     } else {
         let refuse = |code, remark: &str| Err(Refusal::new(code, remark));
         let Some(interest) = state.consumers.interest(header.consumer_group, header.topic) else {
-            return refuse(
-                ResponseCode::SUBSCRIPTION_NOT_EXIST,
-                "the consumer's group info not exist",
-            );
+            return refuse(ResponseCode::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist");
         };
         if interest.broadcasting && !group.consume_broadcast_enable {
             return Err(no_permission(format!(
@@ -128,10 +135,6 @@ fn refuse_sql(expression_type: Option<&str>) -> Result<(), Refusal> {
             Err(Refusal::system(format!("The broker does not support consumer to filter message by {other}")))
         }
     }
-}
-
-fn is_caught_up(status: ReadStatus) -> bool {
-    matches!(response_code(status, 0), ResponseCode::PULL_NOT_FOUND)
 }
 
 /// The answer's code for an outcome of reading at `offset`.
@@ -185,16 +188,16 @@ fn hold(
     wait: Duration,
     filter: Option<Arc<TagFilter>>,
 ) -> Result<Reply, Refusal> {
-    // The request itself is parked; what stays in its place is not looked at any more.
-    let request = std::mem::replace(&mut call.request, Frame::bare_request(RequestCode::PULL_MESSAGE));
-    let held = Held { peer: call.peer.clone(), request, filter };
-    if let Err(held) = state.waiting.hold(topic, queue, wait, held) {
-        call.request = held.request;
+    if !state.waiting.has_room(call.peer.id) {
         return Err(Refusal::new(
             ResponseCode::SYSTEM_BUSY,
             "[OVERLOAD]system busy, too many pulls of this connection are waiting",
         ));
     }
+    // The request itself is parked; what stays in its place is not looked at any more.
+    let request = std::mem::replace(&mut call.request, Frame::bare_request(RequestCode::PULL_MESSAGE));
+    let held = Held { peer: call.peer.clone(), request, filter };
+    state.waiting.hold(topic, queue, wait, held);
     // A message that came between the look and the parking has woken nobody.
     if state.store.max_offset(topic, queue) > offset {
         state.waiting.wake_all(topic, queue);

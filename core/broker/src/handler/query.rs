@@ -37,7 +37,11 @@ pub(super) fn by_key(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusa
             index_last_update_phyoffset: result.last_physical_offset,
         });
         if result.records.is_empty() {
-            return failed(frame, ResponseCode::QUERY_NOT_FOUND, "can not find message, maybe time range not correct");
+            return failed(
+                frame,
+                ResponseCode::QUERY_NOT_FOUND,
+                "can not find message, maybe time range not correct",
+            );
         }
         Answer { frame, slices: result.records.into_iter().map(|record| record.raw().clone()).collect() }
     })))

@@ -82,7 +82,10 @@ impl Send<'_> {
         }
         let known = self.state.topics.get(topic);
         if config.broker_permission & perm::WRITE == 0 && known.as_ref().is_some_and(|topic| topic.order) {
-            return Err(no_permission(format!("the broker[{}] sending message is forbidden", config.broker_name)));
+            return Err(no_permission(format!(
+                "the broker[{}] sending message is forbidden",
+                config.broker_name
+            )));
         }
         if let Some(known) = known.filter(|_| !is_not_sendable(topic)) {
             return Ok(known);
@@ -254,7 +257,10 @@ impl Send<'_> {
             msg_id: ids.join(","),
             queue_id,
             queue_offset: appended.first().map_or(0, |one: &Appended| one.queue_offset),
-            wait_for: appended.last().filter(|_| self.state.intake.sync_flush && batch.wait).map(|one| one.end),
+            wait_for: appended
+                .last()
+                .filter(|_| self.state.intake.sync_flush && batch.wait)
+                .map(|one| one.end),
         })
     }
 

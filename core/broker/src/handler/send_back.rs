@@ -21,7 +21,10 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     let config = state.config();
     let group = state.groups.required(header.group, config.auto_create_subscription_group)?;
     if config.broker_permission & perm::WRITE == 0 {
-        return Err(no_permission(format!("the broker[{}] sending message is forbidden", config.broker_name)));
+        return Err(no_permission(format!(
+            "the broker[{}] sending message is forbidden",
+            config.broker_name
+        )));
     }
     if group.retry_queue_nums <= 0 {
         return Ok(reply::ok(request));

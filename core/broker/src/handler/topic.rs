@@ -27,7 +27,9 @@ fn check(state: &State, topic: &TopicConfig) -> Result<(), Refusal> {
     }
     for queues in [topic.read_queue_nums, topic.write_queue_nums] {
         if !(0..=MAX_QUEUES).contains(&queues) {
-            return Err(invalid(format!("topic {name} cannot have {queues} queues; 0 to {MAX_QUEUES} are possible")));
+            return Err(invalid(format!(
+                "topic {name} cannot have {queues} queues; 0 to {MAX_QUEUES} are possible"
+            )));
         }
     }
     let known_bits = perm::INHERIT | perm::WRITE | perm::READ | PRIORITY;
@@ -68,7 +70,8 @@ pub(super) fn update_list(state: &State, call: &mut Call<'_>) -> Result<Reply, R
     for topic in &mut list.topic_config_list {
         let known = state.topics.get(&topic.topic_name);
         let current = known.as_ref().map(|topic| &topic.attributes);
-        let edits: Vec<String> = topic.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let edits: Vec<String> =
+            topic.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
         topic.attributes = edit_attributes(current, &edits.join(","))?;
         check(state, topic)?;
     }
@@ -111,8 +114,7 @@ pub(super) fn stats(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal
     let name = &topic.topic_name;
     let mut stats = TopicStats { topic_put_tps: state.stats.topic_put_rate(name), ..TopicStats::default() };
     for queue_id in 0..topic.read_queue_nums.max(topic.write_queue_nums) {
-        let queue =
-            MessageQueue { topic: name.clone(), broker_name: state.name().to_owned(), queue_id };
+        let queue = MessageQueue { topic: name.clone(), broker_name: state.name().to_owned(), queue_id };
         let max_offset = state.store.max_offset(name, queue_id).max(0);
         let last = (max_offset > 0).then(|| state.store.store_time(name, queue_id, max_offset - 1)).flatten();
         let offsets = TopicOffset {

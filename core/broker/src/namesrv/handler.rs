@@ -206,7 +206,11 @@ fn add_write_perm(state: &State, call: &Call<'_>) -> Result<Reply, Refusal> {
 
 /// Refuses a topic list that the settings switch off.
 fn lists_enabled(state: &State, switch: fn(&NameServerConfig) -> bool) -> Result<(), Refusal> {
-    if switch(&state.config.read()) { Ok(()) } else { Err(Refusal::new(ResponseCode::SYSTEM_ERROR, "disable")) }
+    if switch(&state.config.read()) {
+        Ok(())
+    } else {
+        Err(Refusal::new(ResponseCode::SYSTEM_ERROR, "disable"))
+    }
 }
 
 fn topic_list(call: &Call<'_>, topic_list: Vec<String>) -> Result<Reply, Refusal> {
@@ -285,9 +289,8 @@ fn update_config(state: &State, call: &Call<'_>) -> Result<Reply, Refusal> {
     let text = String::from_utf8_lossy(&call.request.body);
     let mut changed = state.config.read().clone();
     let old = changed.to_map();
-    let unknown = changed
-        .update(&text)
-        .map_err(|error| Refusal::new(ResponseCode::SYSTEM_ERROR, error.to_string()))?;
+    let unknown =
+        changed.update(&text).map_err(|error| Refusal::new(ResponseCode::SYSTEM_ERROR, error.to_string()))?;
     let black = |key: &str| BLACK_LIST.contains(&key);
     let new = changed.to_map();
     if unknown.iter().any(|u| black(&u.key)) || old.iter().any(|(k, v)| black(k) && new.get(k) != Some(v)) {

@@ -255,7 +255,8 @@ impl Routes {
     pub(crate) fn topics_of_cluster(&self, cluster: &str) -> Vec<String> {
         let tables = self.tables.read();
         let Some(names) = tables.clusters.get(cluster) else { return Vec::new() };
-        let of_cluster = |queues: &BTreeMap<String, QueueData>| queues.keys().any(|name| names.contains(name));
+        let of_cluster =
+            |queues: &BTreeMap<String, QueueData>| queues.keys().any(|name| names.contains(name));
         let topics = tables.topics.iter().filter(|(_, queues)| of_cluster(queues));
         topics.map(|(topic, _)| topic.clone()).collect()
     }
@@ -268,9 +269,10 @@ impl Routes {
             topics.push(cluster.clone());
             topics.extend(names.iter().cloned());
         }
-        let first = tables.brokers.values().find_map(|broker| {
-            tables.seen_from(broker, local).broker_addrs.into_values().next()
-        });
+        let first = tables
+            .brokers
+            .values()
+            .find_map(|broker| tables.seen_from(broker, local).broker_addrs.into_values().next());
         (topics, first)
     }
 
@@ -280,7 +282,9 @@ impl Routes {
         let chosen = |flag: i32| match wanted {
             UnitTopics::Unit => flag & topic_flag::UNIT != 0,
             UnitTopics::UnitSub => flag & topic_flag::UNIT_SUB != 0,
-            UnitTopics::UnitSubWithoutUnit => flag & topic_flag::UNIT_SUB != 0 && flag & topic_flag::UNIT == 0,
+            UnitTopics::UnitSubWithoutUnit => {
+                flag & topic_flag::UNIT_SUB != 0 && flag & topic_flag::UNIT == 0
+            }
         };
         let tables = self.tables.read();
         let first_matches = |queues: &BTreeMap<String, QueueData>| {
@@ -354,13 +358,19 @@ impl Tables {
         if let Some(holder) = addresses.get(&id).filter(|holder| *holder != address) {
             let holder_version = self.live.get(&live_key(cluster, holder)).map(|live| live.version);
             if holder_version.is_some_and(|v| v.state_version > new.topics.data_version.state_version) {
-                warn!(broker = name, id, address, holder, "registration ignored: the holder of this id is newer");
+                warn!(
+                    broker = name,
+                    id, address, holder, "registration ignored: the holder of this id is newer"
+                );
                 self.live.remove(&key);
                 return Ok(Registered::default());
             }
         }
         if !addresses.contains_key(&id) && new.topics.topic_config_table.len() == 1 {
-            warn!(broker = name, id, address, "registration refused: one topic from a broker that is not known");
+            warn!(
+                broker = name,
+                id, address, "registration refused: one topic from a broker that is not known"
+            );
             return Err(RefusedSingleTopic);
         }
         first |= addresses.insert(id, address.to_owned()).is_none();
@@ -445,10 +455,9 @@ impl Tables {
         let master = self.brokers.get(broker.name).and_then(|data| data.broker_addrs.get(&MASTER));
         let Some(master) = master.filter(|_| broker.id != MASTER) else { return Registered::default() };
         match self.live.get(&live_key(broker.cluster, master)) {
-            Some(live) => Registered {
-                ha_address: Some(live.ha_address.clone()),
-                master_address: Some(master.clone()),
-            },
+            Some(live) => {
+                Registered { ha_address: Some(live.ha_address.clone()), master_address: Some(master.clone()) }
+            }
             None => Registered::default(),
         }
     }
@@ -511,7 +520,12 @@ mod tests {
         table
     }
 
-    fn register(routes: &Routes, address: &str, id: i64, topics: &TopicTable) -> Result<Registered, RefusedSingleTopic> {
+    fn register(
+        routes: &Routes,
+        address: &str,
+        id: i64,
+        topics: &TopicTable,
+    ) -> Result<Registered, RefusedSingleTopic> {
         routes.register(&Registration {
             broker: Identity { cluster: "C", name: "b", address, id },
             ha_address: "ha:1",

@@ -4,7 +4,7 @@
 use mq_protocol::ResponseCode;
 use mq_protocol::message::{NewRecord, sys_flag};
 use mq_protocol::name::SCHEDULE_TOPIC;
-use mq_protocol::property::{self, key, pairs, push_pair};
+use mq_protocol::property::{key, pairs, push_pair};
 use mq_store::{AppendError, Appended, FlushStatus, Store};
 
 use crate::server::Refusal;
@@ -56,24 +56,13 @@ impl Intake {
         push_pair(text, key::DELAY, itoa::Buffer::new().format(level));
         push_pair(text, key::REAL_TOPIC, record.topic);
         push_pair(text, key::REAL_QID, itoa::Buffer::new().format(record.queue_id));
-        let delayed = NewRecord {
-            topic: SCHEDULE_TOPIC,
-            queue_id: level - 1,
-            properties: text,
-            ..*record
-        };
+        let delayed = NewRecord { topic: SCHEDULE_TOPIC, queue_id: level - 1, properties: text, ..*record };
         self.store.append(&delayed).map_err(refusal)
     }
 
     /// Stores the messages of a batch, one after the other in the log.
     pub(crate) fn put_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, Refusal> {
         self.store.append_batch(records).map_err(refusal)
-    }
-
-    /// Whether a message with these properties waits for the disk.
-    pub(crate) fn waits(&self, properties: &str) -> bool {
-        self.sync_flush
-            && property::find(properties, key::WAIT).is_none_or(|wait| !wait.eq_ignore_ascii_case("false"))
     }
 
     /// Waits until the log is on the disk up to `end`; the code is that of the sender's answer.

@@ -81,12 +81,14 @@ impl Registrar {
         Registrar { identity, address, permission, local, changes: watch::channel(0).0 }
     }
 
-    /// Sets what the broker permits; `topics` are registered anew.
-    pub(crate) fn set_permission(&self, permission: i32, topics: TopicTable) {
-        if self.permission.swap(permission, Ordering::Relaxed) != permission {
-            self.register_local(topics);
-            self.changes.send_modify(|count| *count += 1);
-        }
+    /// Sets what the broker permits; tells whether that is something else than before. Registering is up to the caller.
+    pub(crate) fn set_permission(&self, permission: i32) -> bool {
+        self.permission.swap(permission, Ordering::Relaxed) != permission
+    }
+
+    /// Has [`Registrar::run`] register again soon.
+    pub(crate) fn register_elsewhere(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Topics as they are registered: a broker that may not be written to has no writable topics.
@@ -128,7 +130,7 @@ impl Registrar {
             self.permitted(&mut topic);
             routes.update_topic(self.route_identity(), Some(&topic), version);
         }
-        self.changes.send_modify(|count| *count += 1);
+        self.register_elsewhere();
     }
 
     /// A topic is gone. NameServers drop it when an admin tells them, as with Apache's brokers.
@@ -136,7 +138,7 @@ impl Registrar {
         if let Some(routes) = &self.local {
             routes.update_topic(self.route_identity(), None, version);
         }
-        self.changes.send_modify(|count| *count += 1);
+        self.register_elsewhere();
     }
 
     /// Says farewell to the NameServer of this process.

@@ -61,11 +61,14 @@ pub(crate) struct DelayOffsets {
 }
 
 impl Schedule {
-    pub(crate) fn load(store: &Store, clock: Arc<dyn Clock>, levels: DelayLevels) -> Result<Schedule, BrokerError> {
+    pub(crate) fn load(
+        store: &Store,
+        clock: Arc<dyn Clock>,
+        levels: DelayLevels,
+    ) -> Result<Schedule, BrokerError> {
         let file = SavedFile::new("delayOffset.json", store.config("delayOffset.json"));
         let saved: DelayOffsets = file.load()?;
-        let table =
-            Table { version: saved.data_version, offsets: saved.offset_table, ..Table::default() };
+        let table = Table { version: saved.data_version, offsets: saved.offset_table, ..Table::default() };
         Ok(Schedule {
             store: store.clone(),
             clock,
@@ -119,7 +122,8 @@ impl Schedule {
     fn deliver_level(&self, level: i32) -> i64 {
         let queue = level - 1;
         let delay = self.levels.delay_millis(level).unwrap_or(0);
-        let (min, max) = (self.store.min_offset(SCHEDULE_TOPIC, queue), self.store.max_offset(SCHEDULE_TOPIC, queue));
+        let (min, max) =
+            (self.store.min_offset(SCHEDULE_TOPIC, queue), self.store.max_offset(SCHEDULE_TOPIC, queue));
         let saved = self.table.lock().offsets.get(&level).copied().unwrap_or(0);
         let mut offset = saved.clamp(min, max.max(min));
         if offset != saved {

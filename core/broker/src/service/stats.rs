@@ -167,9 +167,7 @@ impl Stats {
 
     /// Takes one sample of everything; called each [`SAMPLE_PERIOD`].
     pub(crate) fn sample(&self) {
-        for meter in
-            [&self.put, &self.put_bytes, &self.put_failed, &self.got, &self.found, &self.missed]
-        {
+        for meter in [&self.put, &self.put_bytes, &self.put_failed, &self.got, &self.found, &self.missed] {
             meter.sample();
         }
         for meters in [&self.topic_put, &self.group_got] {

@@ -99,7 +99,10 @@ impl Topics {
     /// The topic, or the refusal that says it does not exist.
     pub(crate) fn existing(&self, topic: &str) -> Result<Arc<TopicConfig>, Refusal> {
         self.get(topic).ok_or_else(|| {
-            Refusal::new(ResponseCode::TOPIC_NOT_EXIST, format!("topic[{topic}] not exist, apply first please!"))
+            Refusal::new(
+                ResponseCode::TOPIC_NOT_EXIST,
+                format!("topic[{topic}] not exist, apply first please!"),
+            )
         })
     }
 
@@ -206,6 +209,12 @@ impl Topics {
         Ok(())
     }
 
+    /// All topics under a new version, for a registration that must be looked at whole.
+    pub(crate) fn renewed(&self) -> TopicTable {
+        self.table.write().version.advance(now_millis());
+        self.snapshot()
+    }
+
     /// Removes a topic; `false` if it was not there.
     pub(crate) fn delete(&self, topic: &str) -> Result<bool, Refusal> {
         let version = {
@@ -244,11 +253,7 @@ fn system_topics(config: &BrokerConfig) -> Vec<TopicConfig> {
         TopicConfig::new(SCHEDULE_TOPIC, 18, RW),
         TopicConfig::new(reply_topic(&config.broker_cluster_name), 1, RW),
         TopicConfig::new(format!("rmq_sys_REVIVE_LOG_{}", config.broker_cluster_name), 8, RW),
-        TopicConfig::new(
-            format!("rmq_sys_SYNC_BROKER_MEMBER_{}", config.broker_name),
-            1,
-            perm::INHERIT,
-        ),
+        TopicConfig::new(format!("rmq_sys_SYNC_BROKER_MEMBER_{}", config.broker_name), 1, perm::INHERIT),
         TopicConfig::new(HALF_TOPIC, 1, RW),
         TopicConfig::new(OP_HALF_TOPIC, 1, RW),
         TopicConfig::new(TIMER_TOPIC, 1, RW),

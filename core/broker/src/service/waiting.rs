@@ -40,23 +40,27 @@ pub(crate) struct Waiting {
 /// Deadline and number of a waiting pull.
 type Ticket = (Instant, u64);
 
+/// The waiting pulls of a topic, by queue.
+type Queues = HashMap<i32, Vec<(Ticket, Held)>>;
+
 #[derive(Debug, Default)]
 struct Table {
-    queues: HashMap<Arc<str>, HashMap<i32, Vec<(Ticket, Held)>>>,
+    queues: HashMap<Arc<str>, Queues>,
     deadlines: BTreeMap<Ticket, (Arc<str>, i32)>,
     per_peer: HashMap<PeerId, usize>,
     next: u64,
 }
 
 impl Waiting {
-    /// Parks a pull; gives it back if its connection has too many.
-    pub(crate) fn hold(&self, topic: &str, queue: i32, wait: Duration, held: Held) -> Result<(), Held> {
+    /// Whether this connection may park another pull. Only its own task parks pulls for it.
+    pub(crate) fn has_room(&self, peer: PeerId) -> bool {
+        self.table.lock().per_peer.get(&peer).is_none_or(|count| *count < MAX_PER_PEER)
+    }
+
+    /// Parks a pull.
+    pub(crate) fn hold(&self, topic: &str, queue: i32, wait: Duration, held: Held) {
         let mut table = self.table.lock();
-        let of_peer = table.per_peer.entry(held.peer.id).or_default();
-        if *of_peer >= MAX_PER_PEER {
-            return Err(held);
-        }
-        *of_peer += 1;
+        *table.per_peer.entry(held.peer.id).or_default() += 1;
         let ticket = (Instant::now() + wait.min(MAX_WAIT), table.next);
         table.next += 1;
         let topic = match table.queues.get_key_value(topic) {
@@ -70,7 +74,6 @@ impl Waiting {
         if table.deadlines.first_key_value().is_some_and(|(first, _)| *first == ticket) {
             self.earlier.notify_one();
         }
-        Ok(())
     }
 
     /// A message has arrived: wakes the pulls of its queue that want it.

@@ -94,11 +94,12 @@ impl Stamps {
         out.reserve(original.len() + self.suffix.len() + 64);
         if noted.rewrite || stamp == Stamp::DeadLetter {
             for (name, value) in pairs(original) {
-                let ours = matches!(
-                    name,
-                    key::CLUSTER | key::MSG_REGION | key::TRACE_ON | key::POP_CK | key::PROP_CRC
-                );
-                if !ours && !(stamp == Stamp::DeadLetter && name == key::DELAY) {
+                let replaced = match name {
+                    key::CLUSTER | key::MSG_REGION | key::TRACE_ON | key::POP_CK | key::PROP_CRC => true,
+                    key::DELAY => stamp == Stamp::DeadLetter,
+                    _ => false,
+                };
+                if !replaced {
                     push_pair(out, name, value);
                 }
             }
