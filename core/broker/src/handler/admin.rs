@@ -8,6 +8,7 @@ use std::time::Duration;
 use mq_protocol::body::KvTable;
 use mq_protocol::header::GetBrokerConfigResponse;
 use mq_protocol::{Frame, ResponseCode};
+use mq_store::fs::DiskSpace;
 
 use crate::broker::State;
 use crate::config::{BrokerConfig, only_live_changes, write_properties};
@@ -64,14 +65,19 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
     set("putMessageSizeTotal", bytes.to_string());
     set("putMessageAverageSize", bytes.checked_div(puts).unwrap_or(0).to_string());
     set("putMessageEntireTimeMax", stats.put_max_millis.load(Ordering::Relaxed).to_string());
-    set("earliestMessageTimeStamp", store.earliest_store_timestamp.unwrap_or(-1).to_string());
+    let oldest = state.store.record_at(store.min_physical_offset);
+    let oldest = oldest.map_or(-1, |record| record.layout().store_timestamp);
+    set("earliestMessageTimeStamp", oldest.to_string());
     set("commitLogMinOffset", store.min_physical_offset.to_string());
     set("commitLogMaxOffset", store.max_physical_offset.to_string());
-    set("commitLogDiskRatio", store.disk_ratio.to_string());
-    set("consumeQueueDiskRatio", store.disk_ratio.to_string());
-    // Appends are dispatched and committed at once, and requests do not queue for threads: nothing ever waits there.
+    let ratio = |disk: Option<DiskSpace>| {
+        disk.map_or_else(|| "-1".to_owned(), |disk| (f64::from(disk.used_percent()) / 100.0).to_string())
+    };
+    set("commitLogDiskRatio", ratio(store.commit_log_disk));
+    set("consumeQueueDiskRatio", ratio(store.store_disk));
+    set("dispatchBehindBytes", store.max_physical_offset.saturating_sub(store.indexed).to_string());
+    // Appends are committed at once, and requests do not queue for threads: nothing ever waits there.
     for key in [
-        "dispatchBehindBytes",
         "remainHowManyDataToCommit",
         "pageCacheLockTimeMills",
         "timerReadBehind",
@@ -84,7 +90,7 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
     for key in ["timerEnqueueTps", "timerDequeueTps"] {
         set(key, "0.0".to_owned());
     }
-    set("remainHowManyDataToFlush", (store.max_physical_offset - store.flushed_offset).to_string());
+    set("remainHowManyDataToFlush", store.max_physical_offset.saturating_sub(store.flushed).to_string());
     for pool in ["send", "pull", "litePull", "query", "ack"] {
         set(&format!("{pool}ThreadPoolQueueSize"), "0".to_owned());
         set(&format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".to_owned());

@@ -7,7 +7,7 @@ use mq_protocol::body::{GroupConfig, perm};
 use mq_protocol::filter::TagFilter;
 use mq_protocol::header::{PullMessageRequest, PullMessageResponse, pull_flag};
 use mq_protocol::{Frame, RequestCode, ResponseCode};
-use mq_store::{Read, ReadRequest, ReadStatus, Store};
+use mq_store::{Filter, Read, ReadRequest, ReadStatus, Store};
 
 use super::{invalid, no_permission};
 use crate::broker::State;
@@ -154,14 +154,13 @@ fn response_code(status: ReadStatus, offset: i64) -> ResponseCode {
 }
 
 fn read(store: &Store, header: &PullMessageRequest<'_>, filter: Option<&TagFilter>) -> Read {
-    let matches = |code: i64| filter.is_none_or(|filter| filter.matches_code(code));
     store.read(&ReadRequest {
         topic: header.topic,
         queue_id: header.queue_id,
         offset: header.queue_offset,
         max_count: usize::try_from(header.max_msg_nums).unwrap_or(0),
-        max_bytes: header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()),
-        filter: filter.is_some().then_some(&matches),
+        max_bytes: header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+        filter: filter.map_or(Filter::All, Filter::Tags),
     })
 }
 

@@ -24,13 +24,7 @@ impl SavedFile {
 
     /// The content, or the type's default if there is no file.
     pub(crate) fn load<T: DeserializeOwned + Default>(&self) -> Result<T, BrokerError> {
-        match self.file.lock().load()? {
-            Some(text) => fastjson::from_slice(&text).map_err(|error| BrokerError::ConfigFile {
-                file: self.name.into(),
-                reason: error.to_string(),
-            }),
-            None => Ok(T::default()),
-        }
+        Ok(self.file.lock().load_json()?.unwrap_or_default())
     }
 
     /// Writes what `content` gives, asked while no other write is under way.
