@@ -159,7 +159,10 @@ fn read(store: &Store, header: &PullMessageRequest<'_>, filter: Option<&TagFilte
         queue_id: header.queue_id,
         offset: header.queue_offset,
         max_count: usize::try_from(header.max_msg_nums).unwrap_or(0),
-        max_bytes: header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+        max_bytes: header
+            .max_msg_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .filter(|bytes| *bytes > 0),
         filter: filter.map_or(Filter::All, Filter::Tags),
     })
 }

@@ -11,7 +11,9 @@ use mq_protocol::header::{
 };
 use mq_protocol::{Frame, MessageRecord, RequestCode, ResponseCode, fastjson};
 
-use crate::client::{TestBroker, consumer, properties, send_request, subscription, topic_header, within};
+use crate::client::{
+    Client, TestBroker, consumer, properties, send_request, subscription, topic_header, until, within,
+};
 
 #[tokio::test]
 async fn topics_are_made_changed_listed_and_deleted() {
@@ -49,7 +51,8 @@ async fn topics_are_made_changed_listed_and_deleted() {
         c.ok(Frame::request(delete, &TopicRequest { topic: "T" })).await;
         c.refused(RequestCode::GET_TOPIC_CONFIG, &TopicRequest { topic: "T" }, ResponseCode::TOPIC_NOT_EXIST)
             .await;
-        assert_eq!(c.max_offset("T", 0).await, 0);
+        c.create_topic("T", 1).await;
+        assert!(c.pull("g", "T", 0, 0, "*").await.records.is_empty(), "the old messages are gone");
         let system = c.ok(Frame::bare_request(RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER)).await;
         let system: TopicList = fastjson::from_slice(&system.body).unwrap();
         assert!(system.topic_list.contains(&"TBW102".to_owned()));
@@ -226,6 +229,15 @@ async fn messages_are_found_by_key() {
             ("both", Some(false), vec!["U1", "U2"]),
             ("U1", Some(true), vec!["U1"]),
         ] {
+            // The index follows the log a moment later.
+            let asked = async |c: &mut Client| {
+                MessageRecord::take_all(
+                    c.call(Frame::request(RequestCode::QUERY_MESSAGE, &ask(key, unique))).await.body,
+                )
+                .unwrap()
+                .len()
+            };
+            until("the messages are indexed", async || asked(&mut c).await == want.len()).await;
             let answer = c.ok(Frame::request(RequestCode::QUERY_MESSAGE, &ask(key, unique))).await;
             assert!(answer.ext.get("indexLastUpdatePhyoffset").is_some());
             let mut found: Vec<String> = MessageRecord::take_all(answer.body)
