@@ -1,6 +1,7 @@
 // EventLoop: one thread that takes a client's events from its queue and hands each to whom it belongs.
 using System;
 using System.Collections.Concurrent;
+using System.Collections.Generic;
 using System.Threading;
 using System.Threading.Tasks;
 
@@ -64,9 +65,13 @@ namespace LibMq
                 Native.Check(call(state, Queue, tag));
                 return tag;
             }
-            catch
+            catch (Exception error)
             {
                 _pending.TryRemove(tag, out _);
+                if (error is ObjectDisposedException)
+                {
+                    throw new MqClosedException(IntPtr.Zero); // the client was closed at the same time
+                }
                 throw;
             }
         }
@@ -77,6 +82,8 @@ namespace LibMq
             Start(pending, state, call);
             return pending.Task;
         }
+
+        internal ICollection<PushConsumer> Consumers => _consumers.Values;
 
         internal void Add(ulong tag, PushConsumer consumer) => _consumers[tag] = consumer;
 

@@ -1,5 +1,6 @@
 // MqClient: the connection to one cluster.
 using System;
+using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
 
@@ -38,6 +39,8 @@ namespace LibMq
 
         internal EventLoop Loop { get; }
 
+        internal void CheckOpen() => _closing.Check();
+
         /// <summary>Makes a producer. It connects when it first sends.</summary>
         public Producer CreateProducer(ProducerOptions options)
         {
@@ -48,8 +51,15 @@ namespace LibMq
         /// <summary>Makes a producer. It connects when it first sends.</summary>
         public Task<Producer> CreateProducerAsync(ProducerOptions options, CancellationToken cancellationToken = default)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            return Task.FromResult(CreateProducer(options));
+            try
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                return Task.FromResult(CreateProducer(options));
+            }
+            catch (MqException error)
+            {
+                return Task.FromException<Producer>(error);
+            }
         }
 
         /// <summary>
@@ -58,21 +68,15 @@ namespace LibMq
         /// consumer closes; until the close is over the answer still counts.
         /// </summary>
         public Task<PushConsumer> CreatePushConsumerAsync(PushConsumerOptions options,
-            Func<MessageView, CancellationToken, Task<ConsumeResult>> listener, CancellationToken cancellationToken = default)
-        {
-            _closing.Check();
-            return PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)),
+            Func<MessageView, CancellationToken, Task<ConsumeResult>> listener, CancellationToken cancellationToken = default) =>
+            PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)),
                 listener ?? throw new ArgumentNullException(nameof(listener)), null, cancellationToken);
-        }
 
         /// <summary>The same with a listener that is done when it returns.</summary>
         public Task<PushConsumer> CreatePushConsumerAsync(PushConsumerOptions options, Func<MessageView, ConsumeResult> listener,
-            CancellationToken cancellationToken = default)
-        {
-            _closing.Check();
-            return PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)), null,
+            CancellationToken cancellationToken = default) =>
+            PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)), null,
                 listener ?? throw new ArgumentNullException(nameof(listener)), cancellationToken);
-        }
 
         /// <summary>
         /// Closes the client and all that was made from it: consumers commit and leave their groups, sends on their way get their
@@ -90,6 +94,8 @@ namespace LibMq
         {
             try
             {
+                // Listeners may need producers to finish, and none of them starts once its consumer is closed.
+                await Task.WhenAll(Loop.Consumers.Select(consumer => consumer.CloseAsync(timeout))).ConfigureAwait(false);
                 await Loop.CallAsync((Handle, Native.Milliseconds(timeout)),
                     (state, queue, tag) => Native.mq_client_close_async(state.Handle, state.Item2, queue, tag)).ConfigureAwait(false);
             }

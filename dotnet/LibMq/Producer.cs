@@ -33,43 +33,40 @@ namespace LibMq
             SendAsync(message, null, cancellationToken);
 
         /// <summary>Sends a message within <paramref name="timeout"/> (null: the producer's own).</summary>
-        public Task<SendReceipt> SendAsync(Message message, TimeSpan? timeout, CancellationToken cancellationToken = default)
+        public async Task<SendReceipt> SendAsync(Message message, TimeSpan? timeout, CancellationToken cancellationToken = default)
         {
-            _closing.Check();
-            cancellationToken.ThrowIfCancellationRequested();
-            using var native = new NativeMessages(message);
             var pending = new PendingSend(this, cancellationToken);
-            return pending.Started(_loop.Start(pending, (_handle, native.First, Native.Milliseconds(timeout)), (state, queue, tag) =>
-                Native.mq_producer_send_async(state._handle, state.First, state.Item3, queue, tag)));
+            using (var native = new NativeMessages(message))
+            {
+                pending.Start((_handle, native.First, Native.Milliseconds(timeout)), (state, queue, tag) =>
+                    Native.mq_producer_send_async(state._handle, state.First, state.Item3, queue, tag));
+            }
+            return await pending.Task.ConfigureAwait(false);
         }
 
         /// <summary>
         /// Sends a list of messages of one topic as one: all are stored, one after the other in one queue, or none.
         /// </summary>
-        public unsafe Task<SendReceipt> SendAsync(IReadOnlyList<Message> messages, CancellationToken cancellationToken = default)
+        public async Task<SendReceipt> SendAsync(IReadOnlyList<Message> messages, CancellationToken cancellationToken = default)
         {
-            _closing.Check();
-            cancellationToken.ThrowIfCancellationRequested();
-            using var native = new NativeMessages(messages);
             var pending = new PendingSend(this, cancellationToken);
-            return pending.Started(_loop.Start(pending, (_handle, native), (state, queue, tag) =>
+            using (var native = new NativeMessages(messages))
             {
-                fixed (IntPtr* first = state.native.All)
-                {
-                    return Native.mq_producer_send_batch_async(state._handle, first, (UIntPtr)state.native.All.Length, 0, queue, tag);
-                }
-            }));
+                pending.Start((_handle, native.All), (state, queue, tag) => SendBatch(state._handle, state.All, queue, tag));
+            }
+            return await pending.Task.ConfigureAwait(false);
         }
 
         /// <summary>Sends a message and asks for no answer: the task ends when it is handed to the connection. It may get lost.</summary>
-        public Task SendOnewayAsync(Message message, CancellationToken cancellationToken = default)
+        public async Task SendOnewayAsync(Message message, CancellationToken cancellationToken = default)
         {
-            _closing.Check();
-            cancellationToken.ThrowIfCancellationRequested();
-            using var native = new NativeMessages(message);
             var pending = new PendingSend(this, cancellationToken);
-            return pending.Started(_loop.Start(pending, (_handle, native.First), (state, queue, tag) =>
-                Native.mq_producer_send_oneway_async(state._handle, state.First, queue, tag)));
+            using (var native = new NativeMessages(message))
+            {
+                pending.Start((_handle, native.First), (state, queue, tag) =>
+                    Native.mq_producer_send_oneway_async(state._handle, state.First, queue, tag));
+            }
+            await pending.Task.ConfigureAwait(false);
         }
 
         /// <summary>Sends a message and blocks until the broker has answered, for <paramref name="timeout"/> at most.</summary>
@@ -103,6 +100,14 @@ namespace LibMq
         /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
         public void Dispose() => _closing.Close();
 
+        private static unsafe IntPtr SendBatch(ProducerHandle producer, IntPtr[] messages, QueueHandle queue, ulong tag)
+        {
+            fixed (IntPtr* first = messages)
+            {
+                return Native.mq_producer_send_batch_async(producer, first, (UIntPtr)messages.Length, 0, queue, tag);
+            }
+        }
+
         private async Task CloseOnceAsync(TimeSpan? timeout)
         {
             try
@@ -129,8 +134,11 @@ namespace LibMq
                 _cancel = cancel;
             }
 
-            internal Task<SendReceipt> Started(ulong tag)
+            internal void Start<T>(T state, Func<T, QueueHandle, ulong, IntPtr> call)
             {
+                _producer._closing.Check();
+                _cancel.ThrowIfCancellationRequested();
+                var tag = _producer._loop.Start(this, state, call);
                 if (_cancel.CanBeCanceled)
                 {
                     _registration = _cancel.Register(() => Cancel(tag));
@@ -139,7 +147,6 @@ namespace LibMq
                         _registration.Dispose();
                     }
                 }
-                return Task;
             }
 
             public void Complete(IntPtr happened)
@@ -157,7 +164,7 @@ namespace LibMq
                 {
                     TrySetException(MqException.From(error));
                 }
-                _registration.Dispose(); // after the result: Started, which may run just now, then sees it and does the same
+                _registration.Dispose(); // after the result: Start, which may be running, then sees it and does the same
             }
 
             private void Cancel(ulong tag)

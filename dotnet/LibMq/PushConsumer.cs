@@ -72,6 +72,7 @@ namespace LibMq
             Func<MessageView, CancellationToken, Task<ConsumeResult>>? asyncListener, Func<MessageView, ConsumeResult>? listener,
             CancellationToken cancellationToken)
         {
+            client.CheckOpen();
             cancellationToken.ThrowIfCancellationRequested();
             var consumer = new PushConsumer(client, options, asyncListener, listener);
             consumer._loop.Add(consumer._tag, consumer);

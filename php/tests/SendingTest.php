@@ -33,7 +33,6 @@ final class SendingTest extends World
         self::assertSame($this->topic, $receipt->topic);
         self::assertContains($receipt->queueId, [0, 1, 2, 3]);
         self::assertSame(0, $receipt->queueOffset);
-        self::assertNull($receipt->transactionId);
 
         [$message] = $this->receive($this->consumer(), 1);
         self::assertSame($body, $message->body);

@@ -357,7 +357,7 @@ final class Runner
     {
         return new Message(
             $topic ?? $json['topic'],
-            base64_decode($json['body'], true) ?: '',
+            (string) base64_decode($json['body'], true),
             $json['tag'] ?? null,
             $json['keys'] ?? [],
             array_map(strval(...), $json['properties'] ?? []),
