@@ -53,7 +53,7 @@ impl ConfigFile {
     /// # Errors
     /// A file cannot be read, or neither file can be parsed.
     pub fn load_json<T: DeserializeOwned>(&self) -> Result<Option<T>, StoreError> {
-        Ok(self.load_parsed(|bytes| fastjson::from_slice(bytes).map_err(|error| error.to_string()))?)
+        self.load_parsed(|bytes| fastjson::from_slice(bytes).map_err(|error| error.to_string()))
     }
 
     /// The bytes of the file (or of its `.bak`, see [`load_json`](ConfigFile::load_json)), which are JSON as fastjson understands it.

@@ -3,9 +3,6 @@
 //! [`Store`] is the whole of it. Appending is one short critical section; what is derived from the log (queues on disk,
 //! index) follows on threads of the store and is rebuilt from the log after a crash. Readers get slices of the mapped log.
 
-#![warn(clippy::pedantic)]
-#![allow(clippy::must_use_candidate, clippy::module_name_repetitions, clippy::similar_names)]
-
 mod append;
 mod bell;
 mod checkpoint;

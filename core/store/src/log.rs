@@ -150,6 +150,7 @@ impl CommitLog {
             return None;
         }
         let file = self.file_of(position)?;
+        file.note_read(position - file.start, length);
         file.bytes(position - file.start..end - file.start)
     }
 
@@ -162,6 +163,7 @@ impl CommitLog {
         let file = self.file_of(position)?;
         let mut bytes = file.bytes(position - file.start..end.min(file.end()) - file.start)?;
         let record = MessageRecord::take(&mut bytes).ok().flatten()?;
+        file.note_read(position - file.start, record.layout().total_size as u64);
         // A position inside a body could look like a record; its own position tells.
         (u64::try_from(record.layout().physical_offset) == Ok(position)).then_some(record)
     }

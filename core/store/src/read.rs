@@ -241,7 +241,7 @@ impl Shared {
 
     /// Whether a record is not the first of its file.
     fn same_file(&self, position: u64) -> bool {
-        position % self.log.file_size != 0
+        !position.is_multiple_of(self.log.file_size)
     }
 
     /// Asks the record itself where the queue's unit cannot tell.

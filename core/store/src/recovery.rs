@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mq_protocol::message::RecordLayout;
 
 use crate::append::{check_topic, is_queued, unit_tags_code};
@@ -228,29 +229,46 @@ impl Recovery<'_> {
         let is_oldest = start.dispatch == self.log.min();
         let mut walk = Walk::new(self.log, start.scan, u64::MAX, Check::All);
         let (mut timestamp, mut in_memory) = (0, 0);
+        // Each record waits for what stands behind it, because the last one may be torn.
+        let mut last: Option<(u64, RecordLayout, Bytes)> = None;
         report.broken = loop {
-            match walk.step() {
-                Step::End => break None,
-                Step::Broken(what) => break Some(what),
-                Step::Record { at, layout, bytes } => {
-                    report.records += 1;
-                    timestamp = layout.store_timestamp;
-                    if at < start.dispatch {
-                        continue;
-                    }
+            let step = walk.step();
+            if let Step::End = step
+                && let Some((at, layout, bytes)) = &last
+                && self.is_torn(*at, layout, bytes)
+            {
+                walk.at = *at;
+                break Some("the last record ends in zeros that its body's CRC does not cover".to_owned());
+            }
+            if let Some((at, layout, bytes)) = last.take() {
+                report.records += 1;
+                timestamp = layout.store_timestamp;
+                if at >= start.dispatch {
                     if self.dispatch(at, &layout, &bytes, is_oldest, report).is_err() {
                         return Ok(Err(Gap));
                     }
                     in_memory += 1;
-                    if in_memory >= UNITS_IN_MEMORY {
-                        self.write_queues(walk.at)?;
-                        in_memory = 0;
-                    }
                 }
+                if in_memory >= UNITS_IN_MEMORY {
+                    self.write_queues(at + layout.total_size as u64)?;
+                    in_memory = 0;
+                }
+            }
+            match step {
+                Step::End => break None,
+                Step::Broken(what) => break Some(what),
+                Step::Record { at, layout, bytes } => last = Some((at, layout, bytes)),
             }
         };
         self.write_queues(walk.at)?;
         Ok(Ok((walk.at, timestamp)))
+    }
+
+    /// Whether the last record of the log was written in part: only the body has a checksum, and the file's rest is zero.
+    fn is_torn(&self, at: u64, layout: &RecordLayout, bytes: &[u8]) -> bool {
+        let durable = self.note.is_some_and(|note| at < note.flushed);
+        let (topic, properties) = (layout.topic(bytes), layout.properties(bytes));
+        !durable && (topic.ends_with('\0') || properties.ends_with('\0'))
     }
 
     fn dispatch(

@@ -413,6 +413,6 @@ fn index_start(
 /// How many bytes from its end the log is taken to occupy in memory.
 fn memory_window(percent: u8) -> u64 {
     let info = rustix::system::sysinfo();
-    let total = u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(info.mem_unit));
+    let total = info.totalram.saturating_mul(u64::from(info.mem_unit));
     total / 100 * u64::from(percent)
 }

@@ -61,7 +61,8 @@ impl QueueWriter {
 impl Shared {
     /// Starts all threads. On an error those that run are stopped again.
     pub(crate) fn start_threads(self: &Arc<Self>) -> Result<(), StoreError> {
-        let workers: [(Worker, &str, fn(&Shared)); ALL.len()] = [
+        type Run = fn(&Shared);
+        let workers: [(Worker, &str, Run); ALL.len()] = [
             (Worker::Flush, "mq-flush", Shared::run_flush),
             (Worker::Queues, "mq-queues", Shared::run_queues),
             (Worker::Index, "mq-index", Shared::run_index),

@@ -108,7 +108,7 @@ impl FileSystem for RealFileSystem {
 
 impl RealFile {
     fn write_zeros(&self, at: u64, length: u64) -> io::Result<()> {
-        const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let mut at = at;
         let mut left = length;
         while left > 0 {

@@ -119,18 +119,22 @@ impl LogFile {
         if range.start > range.end || range.end > self.size {
             return None;
         }
-        let length = range.end - range.start;
+        Some(self.whole.slice(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?))
+    }
+
+    /// Notes that bytes up to `at` in the file were read; now and then what lies before leaves this process's memory.
+    pub(crate) fn note_read(&self, at: u64, length: u64) {
         if self.read.fetch_add(length, Ordering::Relaxed) + length > READ_BEFORE_RELEASE {
             self.read.store(0, Ordering::Relaxed);
-            self.map.release(0..usize::try_from(range.start).ok()?);
+            self.release(0..at);
         }
-        Some(self.whole.slice(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?))
     }
 
     /// The bytes to write a record to; `None` if they are not inside the file or have no disk blocks.
     ///
     /// # Safety
     /// The caller holds the append lock, and the range lies behind the published end of the log.
+    #[allow(clippy::mut_from_ref, reason = "the mapping is shared memory; the append lock guards the range")]
     pub(crate) unsafe fn writable(&self, range: Range<u64>) -> Option<&mut [u8]> {
         if range.end > self.reserved() {
             return None;

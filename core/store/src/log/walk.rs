@@ -63,7 +63,10 @@ impl<'a> Walk<'a> {
                     }
                     self.at = file.end();
                 }
-                Some(_) => return self.record(&bytes),
+                Some((size, _)) => {
+                    file.note_read(used, u64::try_from(size).unwrap_or(0).min(rest));
+                    return self.record(&bytes);
+                }
             }
         }
     }

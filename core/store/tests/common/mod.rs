@@ -1,7 +1,15 @@
 //! What the store's tests share: small files, messages, waiting for a future.
 
 #![allow(unreachable_pub, reason = "shared by test binaries")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that fails fails the test"
+)]
 #![allow(dead_code, reason = "each test binary uses a part")]
+
+pub mod apache;
 
 use std::future::Future;
 use std::path::Path;
@@ -118,4 +126,9 @@ pub fn copy_dir(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), &target).unwrap();
         }
     }
+}
+
+/// A directory in memory where there is one: tests that open hundreds of stores need no disk.
+pub fn fast_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
