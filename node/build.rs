@@ -1,0 +1,5 @@
+//! Link settings for a native module of Node.js.
+
+fn main() {
+    napi_build::setup();
+}

@@ -1,0 +1,333 @@
+/// <reference types="node" />
+// The public API of @libmq/client.
+
+/** The version of the package. */
+export const version: string
+
+/** A value that a setting of the core can have; durations are milliseconds, or texts such as `'3s'`. */
+export type Setting = string | number | boolean | readonly string[] | readonly number[]
+
+/**
+ * Settings of the core by name. All names of the settings page are accepted, in snake case, in camel case and as the Java
+ * client calls them; an unknown one is a `ConfigError` that names the nearest.
+ */
+export interface Settings {
+  [name: string]: Setting | undefined
+}
+
+/** How a call may end early. */
+export interface CallOptions {
+  /**
+   * Gives up when it aborts: the promise is rejected with the signal's reason. What was on its way may still be carried
+   * out by the broker.
+   */
+  signal?: AbortSignal | undefined
+  /** Time limit in milliseconds. Default: the setting of the kind of call, 3000 for a send. */
+  timeout?: number | undefined
+}
+
+/** How long closing may take. */
+export interface CloseOptions {
+  /** Milliseconds after which what still runs is cut off. Default: 5000. */
+  timeout?: number | undefined
+}
+
+/** Settings of a client. */
+export interface ClientOptions {
+  /** Addresses of the NameServers, `host:port`; several in a list or joined by `;`. */
+  namesrv: string | readonly string[]
+  /** Prefix of all topics and groups. */
+  namespace?: string | undefined
+  /** Part of the client id that admin tools show. Default: unique for the process and client. */
+  instanceName?: string | undefined
+  /** Time limit in milliseconds of a short request to a server. Default: 3000. */
+  requestTimeout?: number | undefined
+  /** Time limit in milliseconds for connecting. Default: 3000. */
+  connectTimeout?: number | undefined
+  /** All other settings. */
+  settings?: Settings | undefined
+}
+
+/** Settings of a producer. */
+export interface ProducerOptions {
+  /** Name of the producer group. */
+  group?: string | undefined
+  /** Time limit in milliseconds of one send with all its retries. Default: 3000. */
+  sendTimeout?: number | undefined
+  /** How often a failed send is tried again. Default: 2. */
+  retryTimesWhenSendFailed?: number | undefined
+  /** Bodies of at least this many bytes are compressed. Default: 4096. */
+  compressBodyOver?: number | undefined
+  /** Largest body in bytes. Default: 4 MiB. */
+  maxMessageSize?: number | undefined
+  /** Messages that may be on their way at a time; more wait. Default: 10000. */
+  maxInFlight?: number | undefined
+  /** All other settings. */
+  settings?: Settings | undefined
+}
+
+/** What a listener may answer: `Later` and rejections mean another delivery, everything else is success. */
+export type ListenerResult = unknown
+
+/** Settings and listener of a push consumer. Exactly one of `onMessage` and `onMessages` is needed. */
+export interface PushConsumerOptions {
+  /** Name of the consumer group. */
+  group: string
+  /** What is consumed: topic to tag expression, such as `'*'` or `'paid || refunded'`. */
+  subscriptions: Readonly<Record<string, string>>
+  /**
+   * Called with each message. The message counts as consumed when the function returns or its promise is fulfilled, unless
+   * with `ConsumeResult.Later`. It is called again for later messages while promises are pending, up to `consumeThreadMax`.
+   */
+  onMessage?: ((message: MessageView) => ListenerResult | Promise<ListenerResult>) | undefined
+  /** Called with lists of up to `consumeMessageBatchMaxSize` messages; the answer holds for all of them. */
+  onMessages?: ((messages: MessageView[]) => ListenerResult | Promise<ListenerResult>) | undefined
+  /** Told what the listener threw; without it that is a warning of the process (`process.emitWarning`). */
+  onError?: ((error: unknown, message: MessageView) => void) | undefined
+  /** Where a new group begins: `'LAST'` (default), `'FIRST'` or `'TIMESTAMP'` (see the setting `consumeTimestamp`). */
+  consumeFromWhere?: 'LAST' | 'FIRST' | 'TIMESTAMP' | undefined
+  /** Calls of the listener that may be under way at a time. Default: 20. */
+  consumeThreadMax?: number | undefined
+  /** Largest number of messages given to `onMessages`. Default: 1. */
+  consumeMessageBatchMaxSize?: number | undefined
+  /** Deliveries before a message goes to the dead letters. Default: 16. */
+  maxReconsumeTimes?: number | undefined
+  /** All other settings. */
+  settings?: Settings | undefined
+}
+
+/** A message to be sent. */
+export interface Message {
+  /** Up to 127 characters: letters, digits, `%`, `|`, `_` and `-`. */
+  topic: string
+  /** A string goes out as UTF-8. The bytes are copied when the message is handed over. */
+  body: string | Uint8Array
+  /** The tag, by which consumers filter. */
+  tag?: string | undefined
+  /** Keys, by which the message can be looked up; without white space. */
+  keys?: string | readonly string[] | undefined
+  /** Properties of the application's own. */
+  properties?: Readonly<Record<string, string>> | undefined
+  /** Messages of one group (sharding key) go to one queue and keep their order. */
+  messageGroup?: string | undefined
+  /** Delays delivery by one of the broker's levels, 1 (1 s) to 18 (2 h). */
+  delayLevel?: number | undefined
+}
+
+/**
+ * A message that arrived. A view: fields are read when asked. The body is part of a buffer that is shared with the messages
+ * that arrived together (about 256 KiB); copy it to keep it for long.
+ */
+export class MessageView {
+  private constructor()
+  /** The topic that it was sent to. */
+  readonly topic: string
+  /** The body, decompressed; no copy. */
+  readonly body: Buffer
+  readonly tag: string | undefined
+  readonly keys: string[]
+  /** All properties, RocketMQ's own included. */
+  readonly properties: Record<string, string>
+  readonly messageGroup: string | undefined
+  /** The id given by the sender. */
+  readonly messageId: string
+  /** The broker's id: store address and offset in its log. */
+  readonly offsetMessageId: string
+  readonly brokerName: string
+  readonly queueId: number
+  /** Offset in the queue. A number: offsets stay below 2^53. */
+  readonly queueOffset: number
+  /** When it was sent, in milliseconds since 1970, by the sender's clock. */
+  readonly bornTimestamp: number
+  /** Who sent it, `host:port` as the broker saw it. */
+  readonly bornHost: string
+  /** When it was stored, in milliseconds since 1970, by the broker's clock. */
+  readonly storeTimestamp: number
+  /** The `host:port` of the broker that stored it. */
+  readonly storeHost: string
+  /** How often it was given back before; 0 at first. */
+  readonly reconsumeTimes: number
+  /** The number of this delivery; 1 at first. */
+  readonly deliveryAttempt: number
+  /** All fields as a plain object. */
+  toJSON(): Record<string, unknown>
+}
+
+/** How safely a message is stored. Each status means that it is stored. */
+export const SendStatus: {
+  readonly Ok: 'Ok'
+  readonly FlushDiskTimeout: 'FlushDiskTimeout'
+  readonly FlushSlaveTimeout: 'FlushSlaveTimeout'
+  readonly SlaveNotAvailable: 'SlaveNotAvailable'
+}
+export type SendStatus = (typeof SendStatus)[keyof typeof SendStatus]
+
+/** Where a sent message is. */
+export interface SendReceipt {
+  /** The id given by the client; of a list: the ids joined by commas. */
+  messageId: string
+  /** The broker's id; of a list: joined by commas. */
+  offsetMessageId: string
+  topic: string
+  brokerName: string
+  queueId: number
+  /** Offset in the queue; of a list: that of its first message. A number: offsets stay below 2^53. */
+  queueOffset: number
+  status: SendStatus
+  transactionId: string | undefined
+}
+
+/** What a listener answers. */
+export class ConsumeResult {
+  private constructor()
+  /** The message is consumed. */
+  static readonly Success: ConsumeResult
+  /** The message shall be delivered again; the broker waits longer with every attempt. */
+  static readonly Later: ConsumeResult
+  /** As `Later`, after the given delay level, 1 (1 s) to 18 (2 h); -1 sends the message to the dead letters. */
+  static later(delayLevel: number): ConsumeResult
+  readonly name: 'Success' | 'Later'
+}
+
+/**
+ * A client of one cluster: connections, routes, threads. One per process and cluster, as a rule. An open client keeps the
+ * process alive, see `unref`. A worker thread makes its own.
+ */
+export class Client {
+  private constructor()
+  /**
+   * Makes a client; `Client.connect('host:9876')` for short. It rejects for bad settings; connections are made when they
+   * are first needed.
+   */
+  static connect(options: ClientOptions | string | readonly string[]): Promise<Client>
+  /** Makes a producer. It throws for bad settings. */
+  producer(options?: ProducerOptions): Producer
+  /** Makes a push consumer and starts it; resolves when it has joined its group. Default timeout: 10 s. */
+  pushConsumer(options: PushConsumerOptions, call?: CallOptions): Promise<PushConsumer>
+  /**
+   * Closes consumers and producers, then the client: consumers commit and leave their groups, sends under way are completed.
+   * A `TimeoutError` tells that something had to be cut off; closed it is all the same. Closing twice is no error.
+   */
+  close(options?: CloseOptions): Promise<void>
+  /** Lets the process end while this client is open; calls under way still keep it alive. */
+  unref(): this
+  /** Takes `unref` back. */
+  ref(): this
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Sends messages. Made by `Client.producer`. */
+export class Producer {
+  private constructor()
+  /** Sends a message; resolves when the broker has stored it. */
+  send(message: Message, options?: CallOptions): Promise<SendReceipt>
+  /** Sends a message that may get lost; resolves when it is handed to the connection. */
+  sendOneway(message: Message, options?: Pick<CallOptions, 'signal'>): Promise<void>
+  /** Sends messages of one topic as one: all of them are stored, one after the other in one queue, or none. */
+  sendBatch(messages: Iterable<Message>, options?: CallOptions): Promise<SendReceipt>
+  /** Waits for the sends under way and closes. Closing twice is no error. */
+  close(options?: CloseOptions): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Consumes messages with a listener. Made by `Client.pushConsumer`. */
+export class PushConsumer {
+  private constructor()
+  /** Calls the listener no more until `resume`; it stays in its group. */
+  suspend(): void
+  /** Calls the listener again. */
+  resume(): void
+  /**
+   * Waits for the listener calls under way, commits and leaves the group; what is unanswered by then is delivered again.
+   * Afterwards the listener is not called any more. Closing twice is no error.
+   */
+  close(options?: CloseOptions): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The names of what can go wrong. */
+export type ErrorCode =
+  | 'INTERNAL' | 'CONFIG' | 'ARGUMENT' | 'TIMEOUT' | 'CLOSED' | 'NETWORK' | 'NOT_FOUND' | 'DENIED' | 'THROTTLED'
+  | 'TOO_LARGE' | 'FORKED' | 'BROKER' | 'CANCELLED' | 'STATE' | 'UNSUPPORTED' | 'IO' | 'QUEUE_FULL'
+
+/** What every call of this library throws or rejects with, aborted signals excepted. */
+export class MqError extends Error {
+  readonly code: ErrorCode
+  /** The broker's own answer code (RocketMQ's ResponseCode), or null when no broker answered. */
+  readonly brokerCode: number | null
+  /** Whether the same call may succeed when it is made again. */
+  readonly retryable: boolean
+  /** Whether the broker asks to slow down. */
+  readonly throttled: boolean
+  /** Whether no later call on the same object can succeed. */
+  readonly fatal: boolean
+}
+/** No answer in time; the request may have been carried out. */
+export class TimeoutError extends MqError {}
+/** The object, or the client that it was made from, is closed. */
+export class ClosedError extends MqError {}
+/** There is no such topic, group or message. */
+export class NotFoundError extends MqError {}
+/** The broker does not permit it. */
+export class DeniedError extends MqError {}
+/** The broker is busy. */
+export class ThrottledError extends MqError {}
+/** The message is larger than the limit. */
+export class TooLargeError extends MqError {}
+/** The object was made before a fork of the process. */
+export class ForkedError extends MqError {}
+/** A topic, group, message or option is not acceptable. */
+export class ArgumentError extends MqError {}
+/** A setting is unknown or has a bad value. */
+export class ConfigError extends MqError {}
+
+export type LogLevel = 'ERROR' | 'WARN' | 'INFO' | 'DEBUG' | 'TRACE'
+
+/** One line of the core's log. */
+export interface LogRecord {
+  level: LogLevel
+  /** The part of the library that speaks. */
+  target: string
+  message: string
+}
+
+/**
+ * Gives the core's log lines up to `level` (default `'INFO'`) to `hook`; null stops that. The core logs nothing by default.
+ * There is one hook per process: the last one set, on the thread that set it.
+ */
+export function setLogHook(hook: ((record: LogRecord) => void) | null, level?: LogLevel | Lowercase<LogLevel>): void
+
+export namespace testing {
+  /** Settings of the embedded broker: Apache's `broker.conf` keys may be given beside these. */
+  interface BrokerOptions extends Settings {
+    /** Where data is kept; without it a temporary directory that is removed at the end. */
+    dataDir?: string | undefined
+    /** Port of the broker. Default: a free one. */
+    listenPort?: number | undefined
+    /** Port of the NameServer. Default: a free one. */
+    namesrvPort?: number | undefined
+  }
+
+  /** A NameServer and a broker inside this process, on 127.0.0.1. It does not keep the process alive. */
+  class Broker {
+    private constructor()
+    /** Starts a broker; resolves when it accepts. */
+    static start(options?: BrokerOptions): Promise<Broker>
+    /** The `host:port` of its NameServer, for `namesrv` of a client. */
+    readonly address: string
+    /** The `host:port` of the broker itself. */
+    readonly brokerAddress: string
+    readonly dataDir: string
+    /** Creates a topic, with 4 queues by default, or changes their number. */
+    createTopic(name: string, options?: { queues?: number | undefined }): Promise<void>
+    /** Stops it; its data stays, also a temporary directory. Stopping twice is no error. */
+    stop(): Promise<void>
+    /** Ends it as `kill -9` would: connections are cut, nothing is flushed. */
+    kill(): Promise<void>
+    /** Starts it again on the same data and, if they are free, the same ports. */
+    restart(): Promise<void>
+    /** Stops it for good and removes a temporary directory; the end of the process does the same. */
+    close(): Promise<void>
+    [Symbol.asyncDispose](): Promise<void>
+  }
+}
