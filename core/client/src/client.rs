@@ -1,7 +1,7 @@
 //! The client: connections, routes and heartbeats that producers, consumers and admin share.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -23,7 +23,7 @@ use crate::route::{Route, Routes, Template, Topic};
 use crate::tasks::Tasks;
 use crate::{
     Admin, ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PushConsumer,
-    PushConsumerConfig, consumer,
+    PushConsumerConfig, consumer, producer,
 };
 
 mod heartbeat;
@@ -51,8 +51,8 @@ pub(crate) struct Inner {
     pub(crate) namesrv: NameServers,
     pub(crate) routes: Routes,
     pub(crate) ids: MessageIds,
-    /// Producers per group.
-    producers: Mutex<HashMap<String, usize>>,
+    /// Open producers, several of one group perhaps.
+    producers: Mutex<Vec<(String, Weak<producer::Inner>)>>,
     /// Consumers by group.
     consumers: Mutex<HashMap<String, Arc<consumer::Inner>>>,
     closed: AtomicBool,
@@ -145,8 +145,8 @@ impl Client {
         }
         let consumers: Vec<_> = self.inner.consumers.lock().values().cloned().collect();
         join_all(consumers.iter().map(|consumer| consumer.close())).await;
-        let groups: Vec<String> = self.inner.producers.lock().drain().map(|(group, _)| group).collect();
-        self.inner.unregister(&groups, None).await;
+        let producers: Vec<_> = self.inner.producers.lock().iter().filter_map(|(_, p)| p.upgrade()).collect();
+        join_all(producers.iter().map(|producer| producer.close())).await;
         self.inner.remoting.close();
         self.inner.tasks.close(CLOSE_LIMIT).await;
         tracing::debug!(client = self.inner.client_id, "client closed");
@@ -206,20 +206,19 @@ impl Inner {
         name::with_namespace(&self.config.namespace, resource)
     }
 
-    pub(crate) fn add_producer(&self, group: &str) {
-        *self.producers.lock().entry(group.to_owned()).or_default() += 1;
+    pub(crate) fn add_producer(&self, group: &str, producer: Weak<producer::Inner>) {
+        self.producers.lock().push((group.to_owned(), producer));
     }
 
     /// Takes a producer off; tells whether it was the last of its group.
-    pub(crate) fn remove_producer(&self, group: &str) -> bool {
+    pub(crate) fn remove_producer(&self, group: &str, producer: *const producer::Inner) -> bool {
         let mut producers = self.producers.lock();
-        let Some(count) = producers.get_mut(group) else { return false };
-        *count -= 1;
-        let last = *count == 0;
-        if last {
-            producers.remove(group);
-        }
-        last
+        producers.retain(|(_, other)| !std::ptr::eq(other.as_ptr(), producer));
+        producers.iter().all(|(other, _)| other != group)
+    }
+
+    fn producer_groups(&self) -> BTreeSet<String> {
+        self.producers.lock().iter().map(|(group, _)| group.clone()).collect()
     }
 
     pub(crate) fn add_consumer(&self, consumer: &Arc<consumer::Inner>) -> Result<(), Error> {

@@ -31,7 +31,7 @@ pub struct Producer {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     client: Arc<ClientInner>,
     config: ProducerConfig,
     /// The group in the client's namespace.
@@ -44,11 +44,12 @@ impl Producer {
     pub(crate) fn new(client: Arc<ClientInner>, config: ProducerConfig) -> Result<Producer, Error> {
         config.check()?;
         let group = client.wrap(&config.group).into_owned();
-        client.add_producer(&group);
         let in_flight =
             InFlight::new(config.max_in_flight, config.max_in_flight_bytes, config.wait_when_full);
         let closed = AtomicBool::new(false);
-        Ok(Producer { inner: Arc::new(Inner { client, config, group, in_flight, closed }) })
+        let inner = Arc::new(Inner { client, config, group, in_flight, closed });
+        inner.client.add_producer(&inner.group, Arc::downgrade(&inner));
+        Ok(Producer { inner })
     }
 
     /// Sends a message within the time of `send_timeout`.
@@ -150,13 +151,7 @@ impl Producer {
     /// Waits (up to `close_timeout`) for the sends that are on their way and tells the brokers. Later sends
     /// fail with `CLOSED`; later calls of this do nothing.
     pub async fn close(&self) {
-        if self.inner.closed.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        self.inner.in_flight.close(self.inner.config.close_timeout).await;
-        if self.inner.client.remove_producer(&self.inner.group) {
-            self.inner.client.unregister(std::slice::from_ref(&self.inner.group), None).await;
-        }
+        self.inner.close().await;
     }
 }
 
@@ -169,12 +164,22 @@ impl std::fmt::Debug for Producer {
 impl Drop for Inner {
     fn drop(&mut self) {
         if !*self.closed.get_mut() {
-            self.client.remove_producer(&self.group);
+            self.client.remove_producer(&self.group, self);
         }
     }
 }
 
 impl Inner {
+    pub(crate) async fn close(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.in_flight.close(self.config.close_timeout).await;
+        if self.client.remove_producer(&self.group, self) {
+            self.client.unregister(std::slice::from_ref(&self.group), None).await;
+        }
+    }
+
     fn check_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(Error::closed("the producer"));

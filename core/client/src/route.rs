@@ -257,6 +257,11 @@ impl Routes {
         addresses.get(&id).or_else(|| addresses.get(&0)).or_else(|| addresses.values().next()).cloned()
     }
 
+    /// Whether a broker has this address.
+    pub(crate) fn is_broker(&self, address: &str) -> bool {
+        self.brokers.read().values().any(|addresses| addresses.values().any(|own| own == address))
+    }
+
     /// Addresses of all brokers of the known routes: the masters, or all.
     pub(crate) fn broker_addresses(&self, slaves: bool) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();

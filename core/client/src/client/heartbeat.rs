@@ -67,10 +67,9 @@ impl Inner {
         let data = HeartbeatData {
             client_id: self.client_id.clone(),
             producer_data_set: self
-                .producers
-                .lock()
-                .keys()
-                .map(|group| ProducerData { group_name: group.clone() })
+                .producer_groups()
+                .into_iter()
+                .map(|group_name| ProducerData { group_name })
                 .collect(),
             consumer_data_set: self.consumers.lock().values().map(|consumer| consumer.heartbeat()).collect(),
             ..HeartbeatData::default()

@@ -26,7 +26,7 @@ impl Inbound for Inner {
 
     fn connected(&self, address: &Arc<str>) {
         tracing::info!(address = &**address, "connected");
-        if !self.namesrv.contains(address) {
+        if self.routes.is_broker(address) {
             self.connected.lock().push(address.clone());
             self.changed.notify_one();
         }

@@ -1,6 +1,8 @@
 //! A scripted server for tests: NameServer and broker in one, whose answers each test decides.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+pub mod shelf;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -26,6 +28,8 @@ pub enum Act {
     AfterNext(Frame),
     Silence,
     Cut,
+    /// Answers whenever it likes through the sender.
+    With(Box<dyn FnOnce(mpsc::UnboundedSender<Frame>) + Send>),
 }
 
 type Script = dyn Fn(&Frame) -> Act + Send + Sync;
@@ -74,7 +78,7 @@ impl FakeServer {
                     let Ok((stream, _)) = listener.accept().await else { return };
                     connections.fetch_add(1, Ordering::SeqCst);
                     let (sender, receiver) = mpsc::unbounded_channel();
-                    pushes.lock().unwrap().push(sender);
+                    pushes.lock().unwrap().push(sender.clone());
                     served.spawn(serve(
                         stream,
                         script.clone(),
@@ -82,6 +86,7 @@ impl FakeServer {
                         seen.clone(),
                         kicked.clone(),
                         receiver,
+                        sender,
                     ));
                 }
             });
@@ -127,6 +132,7 @@ async fn serve(
     seen: Arc<Mutex<Vec<Frame>>>,
     mut kicked: watch::Receiver<usize>,
     mut pushes: mpsc::UnboundedReceiver<Frame>,
+    own: mpsc::UnboundedSender<Frame>,
 ) {
     kicked.mark_unchanged();
     let mut inbox = BytesMut::new();
@@ -149,6 +155,7 @@ async fn serve(
                         Act::AfterNext(answer) => { held = Some(answer); continue }
                         Act::Silence => {}
                         Act::Cut => return,
+                        Act::With(answer) => answer(own.clone()),
                     }
                     if let Some(frame) = held.take() { write(&mut stream, &frame).await }
                 }
