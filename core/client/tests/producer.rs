@@ -420,6 +420,19 @@ async fn a_server_that_never_reads_holds_up_nobody_for_ever() {
 }
 
 #[tokio::test]
+async fn ipv6_addresses_work() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // This machine has no IPv6.
+        return;
+    }
+    let server = FakeServer::start_on("[::1]:0", None, |_| Act::Usual).await;
+    let client = server.client();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    within(producer.send(message())).await.unwrap();
+    within(client.close()).await;
+}
+
+#[tokio::test]
 async fn requests_that_nobody_knows_are_answered() {
     let server = FakeServer::start(|_| Act::Usual).await;
     let client = server.client();
