@@ -205,7 +205,7 @@ class MessageView {
   std::vector<std::string> keys() const;
   /// The application's and the system's properties.
   std::map<std::string, std::string> properties() const;
-  std::optional<std::string_view> property(std::string_view name) const;
+  std::optional<std::string> property(std::string_view name) const;
   std::optional<std::string_view> message_group() const;
   std::string_view message_id() const;
   std::string_view offset_message_id() const;

@@ -1,0 +1,537 @@
+//! The Rust side of the C++ wrapper: a cxx bridge whose handles are those of the binding crate.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use mq_binding::{
+    Broker, Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageView, Outcome, Producer,
+    PushConsumer, Queue, ReplyToken,
+};
+
+#[cxx::bridge(namespace = "libmq::detail")]
+#[allow(unreachable_pub, reason = "cxx writes its items so")]
+mod ffi {
+    /// Where a sent message is.
+    #[derive(Clone, Default)]
+    struct Receipt {
+        message_id: String,
+        offset_message_id: String,
+        topic: String,
+        broker_name: String,
+        queue_id: i32,
+        queue_offset: i64,
+        status: i32,
+    }
+
+    /// A property.
+    struct Pair {
+        name: String,
+        value: String,
+    }
+
+    extern "Rust" {
+        fn library_version() -> &'static str;
+
+        type Settings;
+        fn settings_new() -> Box<Settings>;
+        fn set(self: &mut Settings, key: &str, value: &str) -> Result<()>;
+
+        type Outgoing;
+        fn outgoing_new(topic: &str, body: &[u8]) -> Box<Outgoing>;
+        fn tag(self: &mut Outgoing, tag: &str);
+        fn key(self: &mut Outgoing, key: &str);
+        fn property(self: &mut Outgoing, name: &str, value: &str);
+        fn message_group(self: &mut Outgoing, group: &str);
+
+        type OutgoingList;
+        fn outgoing_list_new() -> Box<OutgoingList>;
+        fn add(self: &mut OutgoingList, message: Box<Outgoing>);
+
+        type Events;
+        fn events_new() -> Box<Events>;
+        fn poll(self: &Events, max: usize, timeout: i64) -> Result<Vec<Event>>;
+        fn close(self: &Events);
+
+        type Event;
+        fn tag(self: &Event) -> u64;
+        fn error(self: &Event) -> String;
+        fn receipt(self: &Event) -> Receipt;
+        fn message_count(self: &Event) -> usize;
+        fn message(self: &Event, index: usize) -> Box<View>;
+        fn reply(self: &Event, later: bool);
+
+        type View;
+        fn topic(self: &View) -> &str;
+        fn body(self: &View) -> &[u8];
+        fn tag(self: &View) -> &str;
+        fn keys(self: &View) -> Vec<String>;
+        fn properties(self: &View) -> Vec<Pair>;
+        fn property(self: &View, name: &str) -> String;
+        fn message_group(self: &View) -> &str;
+        fn message_id(self: &View) -> &str;
+        fn offset_message_id(self: &View) -> &str;
+        fn broker_name(self: &View) -> &str;
+        fn queue_id(self: &View) -> i32;
+        fn queue_offset(self: &View) -> i64;
+        fn born_timestamp(self: &View) -> i64;
+        fn store_timestamp(self: &View) -> i64;
+        fn delivery_attempt(self: &View) -> i32;
+
+        type CoreClient;
+        fn client_new(settings: &Settings) -> Result<Box<CoreClient>>;
+        fn close(self: &CoreClient, timeout: i64) -> Result<()>;
+        fn producer(self: &CoreClient, settings: &Settings) -> Result<Box<CoreProducer>>;
+        fn push_consumer(self: &CoreClient, settings: &Settings, events: &Events) -> Result<Box<CoreConsumer>>;
+
+        type CoreProducer;
+        fn send(self: &CoreProducer, message: Box<Outgoing>, timeout: i64) -> Result<Receipt>;
+        fn send_batch(self: &CoreProducer, messages: Box<OutgoingList>, timeout: i64) -> Result<Receipt>;
+        fn send_oneway(self: &CoreProducer, message: Box<Outgoing>) -> Result<()>;
+        fn send_async(self: &CoreProducer, message: Box<Outgoing>, timeout: i64, events: &Events, tag: u64) -> Result<()>;
+        fn send_batch_async(
+            self: &CoreProducer,
+            messages: Box<OutgoingList>,
+            timeout: i64,
+            events: &Events,
+            tag: u64,
+        ) -> Result<()>;
+        fn close(self: &CoreProducer, timeout: i64) -> Result<()>;
+
+        type CoreConsumer;
+        fn subscribe(self: &CoreConsumer, topic: &str, expression: &str) -> Result<()>;
+        fn start(self: &CoreConsumer) -> Result<()>;
+        fn suspend(self: &CoreConsumer) -> Result<()>;
+        fn resume(self: &CoreConsumer) -> Result<()>;
+        fn close(self: &CoreConsumer, timeout: i64) -> Result<()>;
+        fn listener_threw(what: &str);
+
+        type CoreBroker;
+        fn broker_start(settings: &Settings) -> Result<Box<CoreBroker>>;
+        fn address(self: &CoreBroker) -> Result<String>;
+        fn broker_address(self: &CoreBroker) -> Result<String>;
+        fn data_dir(self: &CoreBroker) -> Result<String>;
+        fn create_topic(self: &CoreBroker, name: &str, queues: i32) -> Result<()>;
+        fn kill(self: &CoreBroker) -> Result<()>;
+        fn restart(self: &CoreBroker) -> Result<()>;
+        fn stop(self: &CoreBroker) -> Result<()>;
+
+        fn set_log(level: i32, handler: UniquePtr<LogHandler>) -> Result<()>;
+    }
+
+    unsafe extern "C++" {
+        include!("log_handler.hpp");
+
+        type LogHandler;
+        fn call_log_handler(handler: &LogHandler, level: i32, target: &str, message: &str);
+    }
+}
+
+// SAFETY: the handler is a std::function that the C++ side calls through a const reference; libmq.hpp says that it is called
+// on any thread of the library.
+unsafe impl Send for ffi::LogHandler {}
+// SAFETY: as above.
+unsafe impl Sync for ffi::LogHandler {}
+
+/// An error as one text that error.cc takes apart: code, name, broker code, three flags and the message, joined by 0x1F.
+struct Joined(Error);
+
+impl std::fmt::Display for Joined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let error = &self.0;
+        let broker = error.broker_code().map(|code| code.to_string()).unwrap_or_default();
+        let flags = [error.retryable(), error.throttled(), error.fatal()].map(u8::from);
+        write!(f, "{}\x1f{}\x1f{broker}\x1f", error.code().number(), error.code().name())?;
+        write!(f, "{}\x1f{}\x1f{}\x1f{}", flags[0], flags[1], flags[2], error.message())
+    }
+}
+
+/// Runs a call behind the panic fence.
+fn call<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Joined> {
+    mq_binding::fence(work).map_err(Joined)
+}
+
+/// A duration of milliseconds; below 0 stands for none given.
+fn duration(millis: i64) -> Option<Duration> {
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
+fn library_version() -> &'static str {
+    mq_binding::VERSION
+}
+
+struct Settings(Config);
+
+fn settings_new() -> Box<Settings> {
+    Box::new(Settings(Config::new()))
+}
+
+impl Settings {
+    fn set(&mut self, key: &str, value: &str) -> Result<(), Joined> {
+        call(|| self.0.set(key, value))
+    }
+}
+
+/// A message under construction; the builder takes itself by value, so it is moved out and in.
+struct Outgoing(Option<Message>);
+
+fn outgoing_new(topic: &str, body: &[u8]) -> Box<Outgoing> {
+    Box::new(Outgoing(Some(Message::new(topic, body.to_vec()))))
+}
+
+impl Outgoing {
+    fn change(&mut self, with: impl FnOnce(Message) -> Message) {
+        self.0 = self.0.take().map(with);
+    }
+
+    fn tag(&mut self, tag: &str) {
+        self.change(|message| message.tag(tag));
+    }
+
+    fn key(&mut self, key: &str) {
+        self.change(|message| message.key(key));
+    }
+
+    fn property(&mut self, name: &str, value: &str) {
+        self.change(|message| message.property(name, value));
+    }
+
+    fn message_group(&mut self, group: &str) {
+        self.change(|message| message.message_group(group));
+    }
+
+    fn into_message(self) -> Result<Message, Error> {
+        self.0.ok_or_else(|| Error::new(mq_binding::ErrorCode::Internal, "a message was used twice"))
+    }
+}
+
+#[derive(Default)]
+struct OutgoingList(Vec<Outgoing>);
+
+fn outgoing_list_new() -> Box<OutgoingList> {
+    Box::default()
+}
+
+impl OutgoingList {
+    #[allow(clippy::boxed_local, reason = "cxx passes opaque types in a box")]
+    fn add(&mut self, message: Box<Outgoing>) {
+        self.0.push(*message);
+    }
+
+    fn into_messages(self) -> Result<Vec<Message>, Error> {
+        self.0.into_iter().map(Outgoing::into_message).collect()
+    }
+}
+
+struct Events(Queue);
+
+fn events_new() -> Box<Events> {
+    Box::new(Events(Queue::new()))
+}
+
+impl Events {
+    fn poll(&self, max: usize, timeout: i64) -> Result<Vec<Event>, Joined> {
+        call(|| {
+            let mut events = Vec::new();
+            self.0.poll(&mut events, max, duration(timeout).unwrap_or(Duration::MAX))?;
+            Ok(events.into_iter().map(Event::from).collect())
+        })
+    }
+
+    fn close(&self) {
+        self.0.destroy();
+    }
+}
+
+/// An event of the queue. A log event never comes here: the log has a handler of its own.
+enum Event {
+    Done { tag: u64, result: Result<Option<ffi::Receipt>, Error> },
+    Messages { messages: Vec<MessageView>, token: Mutex<Option<ReplyToken>> },
+    Other,
+}
+
+impl From<CoreEvent> for Event {
+    fn from(event: CoreEvent) -> Event {
+        match event {
+            CoreEvent::Done { tag, result } => Event::Done {
+                tag,
+                result: result.map(|outcome| match outcome {
+                    Outcome::Sent(made) | Outcome::SentBatch(made) => Some(receipt(made)),
+                    _ => None,
+                }),
+            },
+            CoreEvent::Message { messages, token, .. } => {
+                Event::Messages { messages, token: Mutex::new(Some(token)) }
+            }
+            _ => Event::Other,
+        }
+    }
+}
+
+impl Event {
+    fn tag(&self) -> u64 {
+        if let Event::Done { tag, .. } = self { *tag } else { 0 }
+    }
+
+    fn error(&self) -> String {
+        match self {
+            Event::Done { result: Err(error), .. } => Joined(error.clone()).to_string(),
+            _ => String::new(),
+        }
+    }
+
+    fn receipt(&self) -> ffi::Receipt {
+        match self {
+            Event::Done { result: Ok(Some(receipt)), .. } => receipt.clone(),
+            _ => ffi::Receipt::default(),
+        }
+    }
+
+    fn message_count(&self) -> usize {
+        if let Event::Messages { messages, .. } = self { messages.len() } else { 0 }
+    }
+
+    fn message(&self, index: usize) -> Box<View> {
+        // The caller counts with message_count.
+        let Event::Messages { messages, .. } = self else { unreachable!("no message event") };
+        let message = messages[index].clone();
+        Box::new(View {
+            body: message.body(),
+            message_id: message.message_id().into_owned(),
+            offset_message_id: message.offset_message_id(),
+            message,
+        })
+    }
+
+    fn reply(&self, later: bool) {
+        let Event::Messages { token, .. } = self else { return };
+        let token = token.lock().ok().and_then(|mut token| token.take());
+        let result = if later { ConsumeResult::Later { delay_level: None } } else { ConsumeResult::Success };
+        if let Some(token) = token {
+            // It fails in a forked child only, which has no consumer.
+            let _ = token.reply(result);
+        }
+    }
+}
+
+fn receipt(made: mq_binding::SendReceipt) -> ffi::Receipt {
+    use mq_binding::SendStatus;
+    ffi::Receipt {
+        message_id: made.message_id,
+        offset_message_id: made.offset_message_id,
+        topic: made.topic,
+        broker_name: made.broker_name.to_string(),
+        queue_id: made.queue_id,
+        queue_offset: made.queue_offset,
+        status: match made.status {
+            SendStatus::Ok => 0,
+            SendStatus::FlushDiskTimeout => 1,
+            SendStatus::FlushSlaveTimeout => 2,
+            SendStatus::SlaveNotAvailable => 3,
+        },
+    }
+}
+
+struct View {
+    message: MessageView,
+    body: bytes::Bytes,
+    message_id: String,
+    offset_message_id: String,
+}
+
+impl View {
+    fn topic(&self) -> &str {
+        self.message.topic()
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn tag(&self) -> &str {
+        self.message.tag().unwrap_or_default()
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.message.keys().map(str::to_owned).collect()
+    }
+
+    fn properties(&self) -> Vec<ffi::Pair> {
+        self.message
+            .properties()
+            .map(|(name, value)| ffi::Pair { name: name.to_owned(), value: value.to_owned() })
+            .collect()
+    }
+
+    fn property(&self, name: &str) -> String {
+        self.message.property(name).unwrap_or_default().to_owned()
+    }
+
+    fn message_group(&self) -> &str {
+        self.message.message_group().unwrap_or_default()
+    }
+
+    fn message_id(&self) -> &str {
+        &self.message_id
+    }
+
+    fn offset_message_id(&self) -> &str {
+        &self.offset_message_id
+    }
+
+    fn broker_name(&self) -> &str {
+        self.message.broker_name()
+    }
+
+    fn queue_id(&self) -> i32 {
+        self.message.queue_id()
+    }
+
+    fn queue_offset(&self) -> i64 {
+        self.message.queue_offset()
+    }
+
+    fn born_timestamp(&self) -> i64 {
+        self.message.born_timestamp()
+    }
+
+    fn store_timestamp(&self) -> i64 {
+        self.message.store_timestamp()
+    }
+
+    fn delivery_attempt(&self) -> i32 {
+        self.message.delivery_attempt()
+    }
+}
+
+struct CoreClient(Client);
+
+fn client_new(settings: &Settings) -> Result<Box<CoreClient>, Joined> {
+    call(|| Client::new(&settings.0, "CPP").map(|client| Box::new(CoreClient(client))))
+}
+
+impl CoreClient {
+    fn close(&self, timeout: i64) -> Result<(), Joined> {
+        call(|| self.0.close(duration(timeout)))
+    }
+
+    fn producer(&self, settings: &Settings) -> Result<Box<CoreProducer>, Joined> {
+        call(|| self.0.producer(&settings.0).map(|producer| Box::new(CoreProducer(producer))))
+    }
+
+    fn push_consumer(&self, settings: &Settings, events: &Events) -> Result<Box<CoreConsumer>, Joined> {
+        call(|| self.0.push_consumer(&settings.0, &events.0, 0).map(|consumer| Box::new(CoreConsumer(consumer))))
+    }
+}
+
+struct CoreProducer(Producer);
+
+#[allow(clippy::boxed_local, reason = "cxx passes opaque types in a box")]
+impl CoreProducer {
+    fn send(&self, message: Box<Outgoing>, timeout: i64) -> Result<ffi::Receipt, Joined> {
+        call(|| self.0.send(message.into_message()?, duration(timeout)).map(receipt))
+    }
+
+    fn send_batch(&self, messages: Box<OutgoingList>, timeout: i64) -> Result<ffi::Receipt, Joined> {
+        call(|| self.0.send_batch(messages.into_messages()?, duration(timeout)).map(receipt))
+    }
+
+    fn send_oneway(&self, message: Box<Outgoing>) -> Result<(), Joined> {
+        call(|| self.0.send_oneway(message.into_message()?))
+    }
+
+    fn send_async(&self, message: Box<Outgoing>, timeout: i64, events: &Events, tag: u64) -> Result<(), Joined> {
+        call(|| self.0.send_async(message.into_message()?, duration(timeout), &events.0, tag))
+    }
+
+    fn send_batch_async(
+        &self,
+        messages: Box<OutgoingList>,
+        timeout: i64,
+        events: &Events,
+        tag: u64,
+    ) -> Result<(), Joined> {
+        call(|| self.0.send_batch_async(messages.into_messages()?, duration(timeout), &events.0, tag))
+    }
+
+    fn close(&self, timeout: i64) -> Result<(), Joined> {
+        call(|| self.0.close(duration(timeout)))
+    }
+}
+
+struct CoreConsumer(PushConsumer);
+
+impl CoreConsumer {
+    fn subscribe(&self, topic: &str, expression: &str) -> Result<(), Joined> {
+        call(|| self.0.subscribe(topic, expression))
+    }
+
+    fn start(&self) -> Result<(), Joined> {
+        call(|| self.0.start(None))
+    }
+
+    fn suspend(&self) -> Result<(), Joined> {
+        call(|| self.0.suspend())
+    }
+
+    fn resume(&self) -> Result<(), Joined> {
+        call(|| self.0.resume())
+    }
+
+    fn close(&self, timeout: i64) -> Result<(), Joined> {
+        call(|| self.0.close(duration(timeout)))
+    }
+}
+
+fn listener_threw(what: &str) {
+    tracing::warn!("a listener threw: {what}; its message is delivered again later");
+}
+
+struct CoreBroker(Broker);
+
+fn broker_start(settings: &Settings) -> Result<Box<CoreBroker>, Joined> {
+    call(|| Broker::start(&settings.0).map(|broker| Box::new(CoreBroker(broker))))
+}
+
+impl CoreBroker {
+    fn address(&self) -> Result<String, Joined> {
+        call(|| self.0.address())
+    }
+
+    fn broker_address(&self) -> Result<String, Joined> {
+        call(|| self.0.broker_address())
+    }
+
+    fn data_dir(&self) -> Result<String, Joined> {
+        call(|| self.0.data_dir().map(|path| path.display().to_string()))
+    }
+
+    fn create_topic(&self, name: &str, queues: i32) -> Result<(), Joined> {
+        call(|| self.0.create_topic(name, queues))
+    }
+
+    fn kill(&self) -> Result<(), Joined> {
+        call(|| self.0.kill())
+    }
+
+    fn restart(&self) -> Result<(), Joined> {
+        call(|| self.0.restart())
+    }
+
+    fn stop(&self) -> Result<(), Joined> {
+        call(|| self.0.stop(None))
+    }
+}
+
+fn set_log(level: i32, handler: cxx::UniquePtr<ffi::LogHandler>) -> Result<(), Joined> {
+    use mq_binding::{LogHook, LogLevel};
+    call(|| {
+        let level = LogLevel::from_number(level).unwrap_or(LogLevel::Off);
+        let hook = (!handler.is_null()).then(|| {
+            let hook: LogHook = std::sync::Arc::new(move |level: LogLevel, target: &str, message: &str| {
+                ffi::call_log_handler(&handler, level as i32, target, message);
+            });
+            hook
+        });
+        mq_binding::set_log_hook(hook, level)
+    })
+}
