@@ -172,7 +172,7 @@ fn deleting_a_topic_under_load_leaves_a_whole_store() {
     assert_eq!(left, 1500 - store.min_offset("T", 0));
     store.append(&record("T", 0, b"last", "")).unwrap();
     assert_eq!(drain(&store, "T", 0).last().unwrap().body()[..], *b"last");
-    assert_eq!(store.status().pending_entries > 10_000, false);
+    assert!(store.status().pending_entries <= 10_000);
     store.close().unwrap();
     Store::open(config(dir.path())).unwrap().close().unwrap();
 }
