@@ -23,8 +23,8 @@ static int sent(mq_producer *producer, const char *body) {
     return done;
 }
 
-static void expect_bodies(struct world *world, const char *group, int count) {
-    mq_push_consumer *consumer = consumer_of(world->client, world->queue, group, NULL);
+static void expect_bodies(struct world *world, int count) {
+    mq_push_consumer *consumer = consumer_of(world->client, world->queue, "orders", NULL);
     OK(mq_push_consumer_start(consumer, LONG_MS));
     while (count-- > 0) {
         mq_event *event = next_event(world->queue, MQ_EVENT_MESSAGE);
@@ -63,7 +63,7 @@ static void survives(void) {
     /* Restarting one that runs stops it first. */
     OK(mq_broker_restart(world.broker));
     CHECK(same(first_address, address));
-    expect_bodies(&world, "survivors", 3);
+    expect_bodies(&world, 3);
     mq_producer_free(producer);
     world_close(&world);
     CHECK(!exists(data_dir));

@@ -96,7 +96,7 @@ static void while_consuming(void) {
     producer = producer_of(world.client);
     OK(mq_producer_send(producer, message, 0, NULL));
     OK(mq_producer_send(producer, message, 0, NULL));
-    consumer = consumer_of(world.client, world.queue, "busy", NULL);
+    consumer = consumer_of(world.client, world.queue, "orders", NULL);
     OK(mq_push_consumer_start(consumer, 0));
     event = next_event(world.queue, MQ_EVENT_MESSAGE);
     token = mq_event_take_token(event);
@@ -122,7 +122,7 @@ static void freed_in_the_wrong_order(void) {
     mq_message *message = message_to("orders", "x");
     world_open(&world);
     producer = producer_of(world.client);
-    consumer = consumer_of(world.client, world.queue, "order", NULL);
+    consumer = consumer_of(world.client, world.queue, "orders", NULL);
     OK(mq_push_consumer_start(consumer, 0));
     OK(mq_producer_send_async(producer, message, 0, world.queue, 1));
     mq_message_free(message);

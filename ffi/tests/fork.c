@@ -113,7 +113,7 @@ void test_fork(void) {
     int status = -1;
     world_open(&world);
     producer = producer_of(world.client);
-    consumer = consumer_of(world.client, world.queue, "forks", NULL);
+    consumer = consumer_of(world.client, world.queue, "orders", NULL);
     OK(mq_push_consumer_start(consumer, 0));
     OK(mq_producer_send(producer, message, 0, NULL));
     event = next_event(world.queue, MQ_EVENT_MESSAGE);

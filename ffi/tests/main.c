@@ -62,8 +62,8 @@ mq_producer *producer_of(mq_client *client) {
     return producer;
 }
 
-mq_push_consumer *consumer_of(mq_client *client, mq_queue *queue, const char *group, const char *key, ...) {
-    mq_config *config = settings("group", group, "consume_from_where", "FIRST", (char *)NULL);
+mq_push_consumer *consumer_of(mq_client *client, mq_queue *queue, const char *topic, const char *key, ...) {
+    mq_config *config = settings("group", topic, "consume_from_where", "FIRST", (char *)NULL);
     mq_push_consumer *consumer = NULL;
     va_list rest;
     va_start(rest, key);
@@ -72,7 +72,7 @@ mq_push_consumer *consumer_of(mq_client *client, mq_queue *queue, const char *gr
     }
     va_end(rest);
     OK(mq_push_consumer_new(client, config, queue, 77, &consumer));
-    OK(mq_push_consumer_subscribe(consumer, MQ_TEXT("orders"), MQ_TEXT("*")));
+    OK(mq_push_consumer_subscribe(consumer, topic, MQ_CSTR, MQ_TEXT("*")));
     mq_config_free(config);
     return consumer;
 }
@@ -114,7 +114,7 @@ mq_event *next_event(mq_queue *queue, int32_t kind) {
 }
 
 int same(const char *lent, const char *expected) {
-    return lent != NULL && strcmp(lent, expected) == 0;
+    return lent != NULL && expected != NULL && strcmp(lent, expected) == 0;
 }
 
 struct suite {

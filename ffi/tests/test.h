@@ -43,8 +43,9 @@ mq_client *client_of(const char *address);
 mq_config *settings(const char *key, ...);
 mq_message *message_to(const char *topic, const char *body);
 mq_producer *producer_of(mq_client *client);
-/* A consumer of "orders" from the beginning, not started; further settings as pairs that end with NULL. */
-mq_push_consumer *consumer_of(mq_client *client, mq_queue *queue, const char *group, const char *key, ...);
+/* A consumer of a topic from its beginning, in a group named like the topic, not started; further settings as pairs
+ * that end with NULL. */
+mq_push_consumer *consumer_of(mq_client *client, mq_queue *queue, const char *topic, const char *key, ...);
 
 /* The next event of this kind; NULL (and a failed check) when none comes. Others are freed. */
 mq_event *next_event(mq_queue *queue, int32_t kind);
