@@ -1,24 +1,49 @@
 //! The embedded broker: NameServer and broker inside this process, for tests and small installations.
 
-#![allow(unused_variables, dead_code, reason = "the broker is on its way")]
-
 use std::ffi::c_char;
+use std::ptr;
+use std::sync::Mutex;
 
-use mq_binding::{Error, ErrorCode};
+use mq_binding::{Broker, on_library_thread};
 
-use crate::call::{absent, call};
-use crate::config::mq_config;
+use crate::call::{CText, Out, absent, call, free, handle, quiet, text, timeout};
+use crate::config::{config_or_default, mq_config};
 use crate::error::mq_error;
 
 /// A NameServer and a broker inside this process. May be used from any thread, by several at once.
 ///
 /// All calls block. They fail with `MQ_ERR_STATE` on threads of the library and `MQ_ERR_FORKED` in a forked child.
 pub struct mq_broker {
-    _private: (),
+    broker: Broker,
+    /// Every text that was lent; an address stays readable after a restart that changed it.
+    lent: Mutex<Vec<CText>>,
 }
 
-fn absent_here() -> Result<(), Error> {
-    Err(Error::new(ErrorCode::Unsupported, "this build of the library has no embedded broker"))
+/// A text of a broker, lent until the broker is freed.
+///
+/// # Safety
+/// As the header asks: a live broker or NULL, a length that can be written or NULL.
+unsafe fn lend(
+    broker: *const mq_broker,
+    len: *mut usize,
+    text: impl FnOnce(&Broker) -> Result<String, mq_binding::Error>,
+) -> *const c_char {
+    quiet(ptr::null(), || {
+        // SAFETY: as the caller promises.
+        let broker = unsafe { broker.as_ref() };
+        let Some((broker, Ok(text))) = broker.map(|broker| (broker, text(&broker.broker))) else {
+            // SAFETY: as the caller promises.
+            return unsafe { absent(len) };
+        };
+        let mut lent = broker.lent.lock().unwrap_or_else(|poison| poison.into_inner());
+        let same = lent.iter().position(|known| known.as_str() == text);
+        let index = same.unwrap_or_else(|| {
+            lent.push(CText::new(text));
+            lent.len() - 1
+        });
+        // SAFETY: as the caller promises. The text's own bytes do not move when the list grows.
+        lent.get(index).map_or(ptr::null(), |text| unsafe { text.lend(len) })
+    })
 }
 
 /// Starts a broker and waits until it accepts: on 127.0.0.1, on free ports, with a temporary data directory.
@@ -33,15 +58,21 @@ pub unsafe extern "C" fn mq_broker_start(
     config: *const mq_config,
     broker: *mut *mut mq_broker,
 ) -> *mut mq_error {
-    call(absent_here)
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and a place for the result.
+        let (config, out) = unsafe { (config_or_default(config), Out::new(broker, "broker")?) };
+        let broker = Broker::start(&config)?;
+        out.set(Box::into_raw(Box::new(mq_broker { broker, lent: Mutex::default() })));
+        Ok(())
+    })
 }
 
 /// The `host:port` of its NameServer, which a client wants as `namesrv`. `len` (may be NULL) takes the length; a NUL
 /// follows. Valid until the broker is freed, though after `mq_broker_restart` perhaps not the current one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_address(broker: *const mq_broker, len: *mut usize) -> *const c_char {
-    // SAFETY: the header asks for a length that can be written or NULL.
-    unsafe { absent(len) }
+    // SAFETY: the header asks for a live broker or NULL, and a length that can be written or NULL.
+    unsafe { lend(broker, len, |broker| broker.address()) }
 }
 
 /// The `host:port` of the broker itself. As `mq_broker_address`.
@@ -50,15 +81,15 @@ pub unsafe extern "C" fn mq_broker_listen_address(
     broker: *const mq_broker,
     len: *mut usize,
 ) -> *const c_char {
-    // SAFETY: the header asks for a length that can be written or NULL.
-    unsafe { absent(len) }
+    // SAFETY: the header asks for a live broker or NULL, and a length that can be written or NULL.
+    unsafe { lend(broker, len, |broker| broker.broker_address()) }
 }
 
 /// The directory that holds its data. As `mq_broker_address`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_data_dir(broker: *const mq_broker, len: *mut usize) -> *const c_char {
-    // SAFETY: the header asks for a length that can be written or NULL.
-    unsafe { absent(len) }
+    // SAFETY: the header asks for a live broker or NULL, and a length that can be written or NULL.
+    unsafe { lend(broker, len, |broker| broker.data_dir().map(|path| path.to_string_lossy().into_owned())) }
 }
 
 /// Creates a topic with `queues` queues (1 or more), or changes their number.
@@ -69,30 +100,54 @@ pub unsafe extern "C" fn mq_broker_create_topic(
     name_len: usize,
     queues: i32,
 ) -> *mut mq_error {
-    call(absent_here)
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and a text with its length.
+        let (broker, name) = unsafe { (handle(broker, "broker")?, text(name, name_len, "the topic")?) };
+        broker.broker.create_topic(name, queues)
+    })
 }
 
 /// Stops a broker cleanly, up to `timeout_ms` milliseconds (negative or 0: 10 seconds). A temporary directory stays until
 /// the broker is freed. Stopping twice is no error. Errors: `MQ_ERR_TIMEOUT`, `MQ_ERR_IO`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_stop(broker: *mut mq_broker, timeout_ms: i64) -> *mut mq_error {
-    call(absent_here)
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL.
+        unsafe { handle(broker, "broker") }?.broker.stop(timeout(timeout_ms))
+    })
 }
 
 /// Ends a broker as `kill -9` would: connections are cut, nothing is flushed, the mark of an unclean stop stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_kill(broker: *mut mq_broker) -> *mut mq_error {
-    call(absent_here)
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL.
+        unsafe { handle(broker, "broker") }?.broker.kill()
+    })
 }
 
 /// Starts a stopped or killed broker again, on the same data and, unless others took them, the same ports. One that runs
 /// is stopped first. Errors as `mq_broker_start`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_restart(broker: *mut mq_broker) -> *mut mq_error {
-    call(absent_here)
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL.
+        unsafe { handle(broker, "broker") }?.broker.restart()
+    })
 }
 
 /// Frees a broker, after stopping it if that was not done; a temporary directory is removed. NULL is allowed. In a forked
 /// child nothing happens.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mq_broker_free(broker: *mut mq_broker) {}
+pub unsafe extern "C" fn mq_broker_free(broker: *mut mq_broker) {
+    // SAFETY: the header asks for a broker that the caller owns, or NULL.
+    unsafe {
+        if let Some(broker) = broker.as_ref()
+            && !on_library_thread()
+        {
+            // There is nobody to tell of an error. On a thread of the library the drop stops without waiting.
+            quiet((), || drop(broker.broker.stop(None)));
+        }
+        free(broker);
+    }
+}

@@ -1,12 +1,11 @@
 //! The embedded broker: NameServer and broker inside the host's process, on free ports and a directory of their own.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mq_broker::BrokerConfig;
+use mq_broker::{BrokerConfig, BrokerError};
 use mq_client::{Error, ErrorCode};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -36,7 +35,7 @@ struct Inner {
     running: tokio::sync::Mutex<Option<Running>>,
     data_dir: PathBuf,
     /// Removed when dropped.
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 struct Running {
@@ -69,7 +68,10 @@ impl Broker {
         let temporary = match config.get("data_dir") {
             Some(_) => None,
             None => Some(TempDir::with_prefix("mq-broker-").map_err(|e| {
-                Error::new(ErrorCode::Io, format!("no temporary directory for the broker's data: {e}; set 'data_dir'"))
+                Error::new(
+                    ErrorCode::Io,
+                    format!("no temporary directory for the broker's data: {e}; set 'data_dir'"),
+                )
             })?),
         };
         if let Some(directory) = &temporary {
@@ -81,7 +83,7 @@ impl Broker {
             config: Mutex::new(settings),
             addresses: Mutex::new(Addresses { namesrv: String::new(), broker: String::new() }),
             running: tokio::sync::Mutex::new(None),
-            _temporary: temporary,
+            temporary,
         };
         let runtime = Runtime::share()?;
         runtime.block_on("starting a broker", async {
@@ -176,7 +178,7 @@ impl Inner {
     async fn start(&self, runtime: &Runtime) -> Result<Running, Error> {
         let mut config = self.config.lock().clone();
         let broker = match mq_broker::Broker::start(config.clone()).await {
-            Err(error) if self.may_change_ports(&config) && is_io(&error) => {
+            Err(ref error) if self.may_change_ports(&config) && matches!(error, BrokerError::Bind { .. }) => {
                 // Somebody else may have taken a port that was free before.
                 if !self.fixed_ports.0 {
                     config.listen_port = 0;
@@ -198,7 +200,7 @@ impl Inner {
         addresses.broker = broker.broker_addr().to_string();
         addresses.namesrv = match namesrv {
             Some(address) => address.to_string(),
-            None => config.namesrv_addr.to_string(),
+            None => config.namesrv_addr.0.join(";"),
         };
         drop(addresses);
         *self.config.lock() = config;
@@ -206,26 +208,39 @@ impl Inner {
     }
 
     fn may_change_ports(&self, config: &BrokerConfig) -> bool {
-        (!self.fixed_ports.0 && config.listen_port != 0) || (!self.fixed_ports.1 && config.namesrv_listen_port != 0)
+        (!self.fixed_ports.0 && config.listen_port != 0)
+            || (!self.fixed_ports.1 && config.namesrv_listen_port != 0)
     }
 
     fn stop(&self, deadline: Instant) -> Result<(), Error> {
         let Some(Running { broker, runtime }) = self.running.blocking_lock().take() else { return Ok(()) };
         let stopped = runtime.block_on("stopping a broker", async {
-            tokio::time::timeout_at(deadline.into(), broker.stop()).await.is_ok()
+            tokio::time::timeout_at(deadline.into(), broker.stop()).await
         })?;
-        if stopped {
-            return Ok(());
+        match stopped {
+            Ok(result) => result.map_err(failed),
+            Err(_) => {
+                broker.kill();
+                Err(Error::new(ErrorCode::Timeout, "the broker did not stop in time; it was ended at once"))
+            }
         }
-        broker.kill();
-        Err(Error::new(ErrorCode::Timeout, "the broker did not stop in time; it was ended at once"))
     }
+}
+
+/// What a broker's error is to an application.
+fn failed(error: BrokerError) -> Error {
+    let code = match error {
+        BrokerError::Config(_) => ErrorCode::Config,
+        BrokerError::Bind { .. } | BrokerError::ConfigFile { .. } | BrokerError::Store(_) => ErrorCode::Io,
+        BrokerError::Refused(_) => ErrorCode::Argument,
+    };
+    Error::new(code, error.to_string())
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         let Some(Running { broker, runtime }) = self.running.get_mut().take() else { return };
-        let directory = self._temporary.take();
+        let directory = self.temporary.take();
         let stopping = in_background("mq-stop", move || {
             // On a thread of its own, so it can block; that it took too long has nobody to be told to.
             let stop = async { tokio::time::timeout(STOP_TIMEOUT, broker.stop()).await };

@@ -1,12 +1,18 @@
 //! Settings as strings: checked at once against the one table of the client and the broker's own.
 
+use mq_broker::BrokerConfig;
 use mq_client::{
     ClientConfig, Error, ErrorCode, ProducerConfig, PushConsumerConfig, Scope, Setting, settings,
 };
 
+/// Short names of the embedded broker's settings that users set most, beside Apache's.
+const BROKER_NAMES: [(&str, &str); 3] =
+    [("data_dir", "storePathRootDir"), ("listen_port", "listenPort"), ("namesrv_port", "namesrvListenPort")];
+
 /// An ordered map of settings for a client, a producer, a consumer or an embedded broker.
 ///
-/// Names are those of [`mq_client::settings`], in snake case or as the Java client has them.
+/// Names are those of [`mq_client::settings`], in snake case or as the Java client has them, and those of Apache's
+/// `broker.conf` (also in snake case).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     entries: Vec<Entry>,
@@ -78,6 +84,15 @@ impl Config {
         self.fill(PushConsumerConfig::default(), PushConsumerConfig::set)
     }
 
+    /// Settings of an embedded broker; it takes free ports unless told otherwise.
+    ///
+    /// # Errors
+    /// CONFIG: a setting is not a broker's, or its value is not acceptable.
+    pub(crate) fn broker(&self) -> Result<BrokerConfig, Error> {
+        let free = BrokerConfig { listen_port: 0, namesrv_listen_port: 0, ..BrokerConfig::default() };
+        self.fill(free, set_broker)
+    }
+
     fn fill<T>(
         &self,
         mut config: T,
@@ -96,7 +111,7 @@ fn named(key: &str) -> impl Iterator<Item = &'static Setting> {
 
 fn canonical(key: &str) -> String {
     let name = named(key).next().map(|setting| setting.name.to_owned());
-    name.unwrap_or_else(|| key.to_owned())
+    name.unwrap_or_else(|| broker_key(key))
 }
 
 /// Checks a setting against every object that has one of this name; one that accepts it is enough.
@@ -115,7 +130,41 @@ fn check(key: &str, value: &str) -> Result<(), Error> {
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    Err(first_error.unwrap_or_else(|| unknown(key)))
+    match set_broker(&mut BrokerConfig::default(), key, value) {
+        Ok(()) => Ok(()),
+        Err(error) if is_broker_key(key) => Err(first_error.unwrap_or(error)),
+        Err(_) => Err(first_error.unwrap_or_else(|| unknown(key))),
+    }
+}
+
+/// Apache's name of a broker setting: its own, a short name of ours, or its name in snake case.
+fn broker_key(key: &str) -> String {
+    if let Some((_, name)) = BROKER_NAMES.iter().find(|(short, _)| *short == key) {
+        return (*name).to_owned();
+    }
+    // Capitals in a name that is not Apache's are a slip, which the hint shows.
+    let snake_case = !key.contains(|c: char| c.is_ascii_uppercase());
+    let plain = key.replace('_', "");
+    let known = BrokerConfig::TABLE
+        .iter()
+        .find(|setting| setting.key == key || (snake_case && setting.key.eq_ignore_ascii_case(&plain)));
+    known.map_or(key, |setting| setting.key).to_owned()
+}
+
+fn is_broker_key(key: &str) -> bool {
+    let key = broker_key(key);
+    BrokerConfig::TABLE.iter().any(|setting| setting.key == key)
+}
+
+fn set_broker(config: &mut BrokerConfig, key: &str, value: &str) -> Result<(), Error> {
+    if !is_broker_key(key) {
+        let hint = match named(key).next() {
+            Some(setting) => format!("it belongs to the {}; give it there", setting.scope.name()),
+            None => "see the list of settings".to_owned(),
+        };
+        return Err(config_error(format!("'{key}' is not a setting of the broker; {hint}")));
+    }
+    config.set(&broker_key(key), value).map_err(|error| config_error(error.to_string()))
 }
 
 /// The error for a name that no object has, with the nearest one that some object has.
@@ -126,6 +175,8 @@ fn unknown(key: &str) -> Error {
     let nearest = settings()
         .iter()
         .flat_map(|setting| std::iter::once(setting.name).chain(setting.alias))
+        .chain(BROKER_NAMES.iter().map(|(short, _)| *short))
+        .chain(BrokerConfig::TABLE.iter().map(|setting| setting.key))
         .map(|name| (strsim::normalized_damerau_levenshtein(&wanted, &plain(name)), name))
         .filter(|(likeness, _)| *likeness >= 0.5)
         // Of equally near names the first one counts.

@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod broker;
 mod client;
 mod completion;
 mod config;
@@ -40,6 +41,7 @@ mod runtime;
 mod token;
 mod wakeup;
 
+pub use broker::Broker;
 pub use bytes::Bytes;
 pub use client::Client;
 pub use config::Config;

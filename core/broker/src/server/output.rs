@@ -5,6 +5,9 @@ use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
 use mq_protocol::Frame;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 /// Most slices in one write.
@@ -66,6 +69,7 @@ impl Output {
     }
 
     fn write_once(&mut self, socket: &OwnedWriteHalf) -> io::Result<usize> {
+        let socket: &TcpStream = socket.as_ref();
         if self.queue.is_empty() {
             let written = socket.try_write(&self.tail)?;
             if written == self.tail.len() {
@@ -82,7 +86,10 @@ impl Output {
             *slot = IoSlice::new(part);
             count += 1;
         }
-        let written = socket.try_write_vectored(slices.get(..count).unwrap_or_default())?;
+        let slices = slices.get(..count).unwrap_or_default();
+        // Unlike a plain vectored write this never raises SIGPIPE, which would end a host that embeds the broker.
+        let send = || Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?);
+        let written = socket.try_io(Interest::WRITABLE, send)?;
         self.consume(written);
         Ok(written)
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,7 +14,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use mq_protocol::{Encoding, ExtFields, Frame, Header, HeaderError, Language, RequestCode, ResponseCode};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
@@ -30,6 +31,19 @@ const READ_ROOM: usize = 32 * 1024;
 const LONGEST_TRUST: usize = 1024 * 1024;
 /// Slices given to one vectored write.
 const SLICES: usize = 32;
+
+/// Writes what the socket takes. Unlike a plain vectored write it never raises SIGPIPE, which would end a host that does
+/// not ignore it.
+fn poll_send(stream: &TcpStream, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        let send = || Ok(sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?);
+        match stream.try_io(Interest::WRITABLE, send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
 
 /// What a connection needs to know of the client's settings.
 #[derive(Clone)]
@@ -508,9 +522,7 @@ impl Driver {
                 *slice = IoSlice::new(part);
                 count += 1;
             }
-            let written =
-                Pin::new(&mut self.stream).poll_write_vectored(cx, slices.get(..count).unwrap_or_default());
-            match written {
+            match poll_send(&self.stream, cx, slices.get(..count).unwrap_or_default()) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(self.cut("it takes no more bytes")),
                 Poll::Ready(Ok(written)) => self.written(written),
