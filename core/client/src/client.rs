@@ -181,7 +181,11 @@ impl Inner {
         template: Option<Template<'_>>,
         deadline: Instant,
     ) -> Result<(Arc<Topic>, Arc<Route>), Error> {
-        self.routes.get(topic, template, &self.remoting, &self.namesrv, deadline).await
+        if let Some(known) = self.routes.known(topic) {
+            return Ok(known);
+        }
+        // Boxed, as the other rare ways are: the future of a send is moved about, so it is kept small.
+        Box::pin(self.routes.get(topic, template, &self.remoting, &self.namesrv, deadline)).await
     }
 
     pub(crate) async fn refresh_route(

@@ -10,7 +10,7 @@ use mq_protocol::{Frame, RequestCode, ResponseCode};
 use tokio::time::Instant;
 
 use crate::client::Inner as ClientInner;
-use crate::remoting::refusal;
+use crate::remoting::{Refused, refusal};
 use crate::route::{PublishQueue, Route, Template};
 use crate::{Error, ErrorCode, Message, ProducerConfig, SendReceipt, SendStatus};
 
@@ -57,17 +57,21 @@ impl Producer {
     /// # Errors
     /// `ARGUMENT`, `TOO_LARGE`: nothing was sent. `TIMEOUT`, `NETWORK`: it may have been stored all the same.
     /// `NOT_FOUND`: no route. `THROTTLED`, `QUEUE_FULL`: slow down. `DENIED`, `BROKER`: the broker refused.
-    pub async fn send(&self, message: Message) -> Result<SendReceipt, Error> {
-        self.send_with_timeout(message, self.inner.config.send_timeout).await
+    pub fn send(&self, message: Message) -> impl Future<Output = Result<SendReceipt, Error>> + Send + '_ {
+        self.send_with_timeout(message, self.inner.config.send_timeout)
     }
 
     /// Sends a message within this time, all retries included.
     ///
     /// # Errors
     /// As [`Producer::send`].
-    pub async fn send_with_timeout(&self, message: Message, timeout: Duration) -> Result<SendReceipt, Error> {
+    pub fn send_with_timeout(
+        &self,
+        message: Message,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<SendReceipt, Error>> + Send + '_ {
         let choice = Choice::of(&message);
-        self.inner.send_one(message, choice, Instant::now() + timeout).await
+        self.inner.send_one(message, choice, Instant::now() + timeout)
     }
 
     /// Sends a message to this very queue; it is not tried again on another.
@@ -194,7 +198,9 @@ impl Inner {
     /// Checks and encodes a message; a large body is compressed off the runtime's threads.
     async fn prepare(&self, message: Message) -> Result<Outgoing, Error> {
         let mut outgoing = Outgoing::single(message, &self.client, &self.config)?;
-        outgoing.compress(&self.client.runtime, &self.config).await?;
+        if outgoing.is_to_be_compressed(&self.config) {
+            Box::pin(outgoing.compress(&self.client.runtime, &self.config)).await?;
+        }
         Ok(outgoing)
     }
 
@@ -255,7 +261,8 @@ impl Inner {
                     if error.code() == ErrorCode::Network {
                         // The broker may have moved. What comes of asking shows in the next attempt.
                         let template = Some(self.template());
-                        let _ = self.client.refresh_route(&outgoing.topic, template, deadline).await;
+                        let refresh = self.client.refresh_route(&outgoing.topic, template, deadline);
+                        let _ = Box::pin(refresh).await;
                     }
                 }
             }
@@ -277,9 +284,17 @@ impl Inner {
         queue: &PublishQueue,
         deadline: Instant,
     ) -> Result<SendReceipt, Error> {
-        let header = self.header(outgoing, queue);
         let connection = self.client.remoting.connection(&queue.peer, deadline).await?;
-        let answer = connection.call(outgoing.code, &header, &outgoing.body, deadline).await?;
+        let code = outgoing.code;
+        let started = connection.start(code, &self.header(outgoing, queue), &outgoing.body, deadline);
+        let answer = match started {
+            Ok(call) => call.await?,
+            Err(Refused::Failed(error)) => return Err(error),
+            Err(Refused::Full) => {
+                let header = self.header(outgoing, queue);
+                Box::pin(connection.call(code, &header, &outgoing.body, deadline)).await?
+            }
+        };
         receipt(outgoing, queue, &answer)
     }
 
@@ -299,6 +314,21 @@ impl Inner {
             max_reconsume_times: None,
             batch: Some(outgoing.code == RequestCode::SEND_BATCH_MESSAGE),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, ClientConfig};
+
+    #[tokio::test]
+    async fn the_future_of_a_send_is_small() {
+        let client = Client::new(ClientConfig::new("127.0.0.1:1").unwrap()).unwrap();
+        let producer = client.producer(ProducerConfig::default()).unwrap();
+        let size = std::mem::size_of_val(&producer.send(Message::new("T", "x")));
+        // It is moved into a task and about with it.
+        assert!(size < 2048, "{size} bytes");
     }
 }
 

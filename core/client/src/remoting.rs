@@ -17,7 +17,7 @@ mod name_servers;
 mod peer;
 
 pub(crate) use address::parse_addresses;
-pub(crate) use connection::{Bare, Connection, Options};
+pub(crate) use connection::{Bare, Connection, Options, Refused};
 pub(crate) use name_servers::NameServers;
 pub(crate) use peer::Peer;
 
@@ -120,7 +120,7 @@ impl Remoting {
         if let Some(connection) = peer.open_connection() {
             return Ok(connection);
         }
-        peer.connect(&self.options, &self.tasks, self.inbound.get(), deadline).await
+        Box::pin(peer.connect(&self.options, &self.tasks, self.inbound.get(), deadline)).await
     }
 
     /// Cuts all connections.

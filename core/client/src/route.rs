@@ -138,6 +138,14 @@ impl Routes {
         topic.clone()
     }
 
+    /// The route that is known, without asking.
+    pub(crate) fn known(&self, name: &str) -> Option<(Arc<Topic>, Arc<Route>)> {
+        let topics = self.topics.read();
+        let topic = topics.get(name)?;
+        let route = topic.route()?;
+        Some((topic.clone(), route))
+    }
+
     /// The route of a topic; asked for if it is not known. A producer gives the template of new topics.
     pub(crate) async fn get(
         &self,

@@ -35,6 +35,10 @@ impl InFlight {
         if let Some(permit) = self.try_enter(bytes)? {
             return Ok(permit);
         }
+        Box::pin(self.enter_late(bytes, deadline)).await
+    }
+
+    async fn enter_late(&self, bytes: usize, deadline: Instant) -> Result<Permit<'_>, Error> {
         if !self.wait {
             return Err(Error::new(
                 ErrorCode::QueueFull,

@@ -110,11 +110,12 @@ impl Outgoing {
         })
     }
 
-    /// Compresses the body if it is large enough for that and gets smaller by it.
+    pub(super) fn is_to_be_compressed(&self, config: &ProducerConfig) -> bool {
+        self.body.len() >= config.compress_body_over.max(1)
+    }
+
+    /// Compresses the body if it gets smaller by that.
     pub(super) async fn compress(&mut self, runtime: &Handle, config: &ProducerConfig) -> Result<(), Error> {
-        if self.body.len() < config.compress_body_over.max(1) {
-            return Ok(());
-        }
         let (kind, level) = (config.compression(), config.compress_level);
         let body = self.body.clone();
         let pack = move || kind.compress(&body, level);

@@ -236,7 +236,7 @@ impl Connection {
             Err(Refused::Failed(error)) => return Err(error),
             Err(Refused::Full) => {}
         }
-        self.with_room(code, deadline, || self.start(code, header, body, deadline)).await?.await
+        Box::pin(self.with_room(code, deadline, || self.start(code, header, body, deadline))).await?.await
     }
 
     /// Sends a request that gets no answer.
@@ -251,7 +251,7 @@ impl Connection {
         match queue() {
             Ok(_) => Ok(()),
             Err(Refused::Failed(error)) => Err(error),
-            Err(Refused::Full) => self.with_room(code, deadline, queue).await.map(|_| ()),
+            Err(Refused::Full) => Box::pin(self.with_room(code, deadline, queue)).await.map(|_| ()),
         }
     }
 
@@ -485,8 +485,8 @@ impl Driver {
 
     /// Moves what callers have queued into the outbox; tells whether the connection is to be closed.
     ///
-    /// When the driver is woken it first lets all tasks that are ready have their turn: they may have
-    /// requests too, and many requests make one write.
+    /// When several requests are on their way it first lets all tasks that are ready have their turn: they may
+    /// have requests too, and many requests make one write.
     fn take_queued(&mut self, cx: &mut Context<'_>) -> bool {
         let mut queue = self.shared.queue.lock();
         let idle = queue.waiters.is_empty() && queue.queued == 0 && self.outbox.is_empty();
@@ -494,7 +494,7 @@ impl Driver {
         if queue.queued == 0 || !self.outbox.is_empty() {
             return closing;
         }
-        if !self.gathered && !closing {
+        if !self.gathered && !closing && queue.waiters.len() > 1 {
             self.gathered = true;
             cx.waker().wake_by_ref();
             return false;
