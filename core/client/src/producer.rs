@@ -317,21 +317,6 @@ impl Inner {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Client, ClientConfig};
-
-    #[tokio::test]
-    async fn the_future_of_a_send_is_small() {
-        let client = Client::new(ClientConfig::new("127.0.0.1:1").unwrap()).unwrap();
-        let producer = client.producer(ProducerConfig::default()).unwrap();
-        let size = std::mem::size_of_val(&producer.send(Message::new("T", "x")));
-        // It is moved into a task and about with it.
-        assert!(size < 2048, "{size} bytes");
-    }
-}
-
 fn has_other_broker(route: &Route, name: &str) -> bool {
     route.publish.iter().any(|queue| &*queue.broker_name != name)
 }
@@ -357,4 +342,19 @@ fn receipt(outgoing: &mut Outgoing, queue: &PublishQueue, answer: &Frame) -> Res
         transaction_id: header.transaction_id.map(str::to_owned),
         region_id: header.region_id.map(str::to_owned),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, ClientConfig};
+
+    #[tokio::test]
+    async fn the_future_of_a_send_is_small() {
+        let client = Client::new(ClientConfig::new("127.0.0.1:1").unwrap()).unwrap();
+        let producer = client.producer(ProducerConfig::default()).unwrap();
+        let size = std::mem::size_of_val(&producer.send(Message::new("T", "x")));
+        // It is moved into a task and about with it.
+        assert!(size < 2048, "{size} bytes");
+    }
 }
