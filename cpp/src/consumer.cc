@@ -93,7 +93,13 @@ void ConsumerState::start(unsigned threads) {
 
 void ConsumerState::close(std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  guarded([&] { core->close(timeout.count()); });
+  std::exception_ptr failure;
+  try {
+    guarded([&] { core->close(timeout.count()); });
+  } catch (const Error&) {
+    // Also when it took too long the threads are let go before the caller is told.
+    failure = std::current_exception();
+  }
   shared->events->close();
   const std::lock_guard<std::mutex> guard(mutex_);
   bool own = false;
@@ -113,6 +119,7 @@ void ConsumerState::close(std::chrono::milliseconds timeout) {
     }
   }
   threads_.clear();
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace detail

@@ -110,7 +110,7 @@ TEST(PushConsumer, AStuckListenerDoesNotHoldUpClosing) {
     released.wait();
   });
   inbox.wait_for(1);
-  consumer.close(500ms);
+  EXPECT_THROW(consumer.close(500ms), libmq::TimeoutError);
   Inbox again;
   auto next = client.push_consumer("readers").subscribe("orders").start([&](const MessageView& got) { again.add(got); });
   EXPECT_EQ(again.wait_for(1).front().body(), "stuck");
@@ -129,7 +129,7 @@ TEST(PushConsumer, CanBeClosedByItsOwnListener) {
   const auto ready = made.get_future().share();
   consumer = std::make_shared<libmq::PushConsumer>(client.push_consumer("readers").subscribe("orders").start([&](const MessageView&) {
     ready.wait();
-    consumer->close(200ms);
+    EXPECT_THROW(consumer->close(200ms), libmq::TimeoutError);
     closed.set_value();
   }));
   made.set_value();

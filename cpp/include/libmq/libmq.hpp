@@ -261,8 +261,8 @@ class PushConsumer {
   void suspend();
   /// Goes on after suspend().
   void resume();
-  /// Lets running listeners end, commits and leaves the group. A listener that does not end in time is left behind
-  /// and its message comes again. Closing twice is fine.
+  /// Lets running listeners end, commits and leaves the group. A listener that does not end in time is left behind,
+  /// its message comes again, and TimeoutError is thrown once all else is closed. Closing twice is fine.
   void close(std::chrono::milliseconds timeout = std::chrono::seconds(10));
 
   explicit PushConsumer(std::shared_ptr<detail::ConsumerState> state) : state_(std::move(state)) {}
