@@ -1,6 +1,7 @@
 """Helpers of the tests: fresh names, inboxes to wait at, conditions with a deadline."""
 
 import itertools
+import os
 import threading
 import time
 
@@ -17,7 +18,7 @@ _numbers = itertools.count(1)
 
 def fresh(kind: str) -> str:
     """Give a name that no other test uses."""
-    return f"{kind}-{next(_numbers)}"
+    return f"{kind}-{os.getpid()}-{next(_numbers)}"
 
 
 class Inbox:

@@ -9,38 +9,32 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def mypy(*arguments: str, cwd: Path) -> str:
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--no-error-summary",
-        f"--cache-dir={cwd / 'cache'}",
-        *arguments,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
-    assert done.stderr == "", done.stderr
-    return done.stdout
-
-
 def test_the_package_says_that_it_is_typed():
     assert resources.files("libmq").joinpath("py.typed").is_file()
     assert resources.files("libmq").joinpath("_core.pyi").is_file()
 
 
-def test_right_programs_are_accepted(tmp_path):
-    assert mypy(str(HERE / "typing_ok.py"), *map(str, (HERE.parent / "examples").glob("*.py")), cwd=tmp_path) == ""
-
-
-def test_wrong_programs_are_refused(tmp_path):
-    program = HERE / "typing_bad.py"
-    refused = {int(number) for number in re.findall(r"typing_bad\.py:(\d+): error", mypy(str(program), cwd=tmp_path))}
-    marked = {n for n, line in enumerate(program.read_text().splitlines(), 1) if line.endswith("# refused")}
-    assert refused == marked
+def test_right_programs_are_accepted_and_wrong_ones_refused(tmp_path):
+    programs = [HERE / "typing_ok.py", HERE / "typing_bad.py", *(HERE.parent / "examples").glob("*.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        f"--cache-dir={tmp_path}",
+        "--no-error-summary",
+        *map(str, programs),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    errors = [line for line in done.stdout.splitlines() if "error:" in line]
+    found = {int(line) for line in re.findall(r"typing_bad\.py:(\d+): error", done.stdout)}
+    lines = (HERE / "typing_bad.py").read_text().splitlines()
+    assert found == {number for number, line in enumerate(lines, 1) if line.endswith("# refused")}, done.stdout
+    assert all("typing_bad.py" in error for error in errors), done.stdout
+    assert done.stderr == ""
 
 
 def test_the_stub_tells_what_the_module_has(tmp_path):
-    command = [sys.executable, "-m", "mypy.stubtest", "libmq._core", "libmq", "libmq.aio", "libmq.testing"]
+    command = [sys.executable, "-m", "mypy.stubtest", "libmq"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout

@@ -64,8 +64,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import `libmq.aio` and `libmq.testing` when first used."""
-    if name in ("aio", "testing"):
-        return importlib.import_module(f"libmq.{name}")
-    raise AttributeError(f"module 'libmq' has no attribute {name!r}")
+if not TYPE_CHECKING:  # for a type checker every name would exist
+
+    def __getattr__(name: str) -> object:
+        """Import `libmq.aio` and `libmq.testing` when first used."""
+        if name in ("aio", "testing"):
+            return importlib.import_module(f"libmq.{name}")
+        raise AttributeError(f"module 'libmq' has no attribute {name!r}")

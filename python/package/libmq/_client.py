@@ -145,12 +145,14 @@ class PushConsumer:
         """
         if self._listener is None:
             raise Error("the consumer has no listener: set one with @consumer.listen", 14, "STATE")
-        if self._started:
-            return
         with self._lock:
             if not self._threads:
                 self._add_thread()
-        self._core.start()
+        try:
+            self._core.start()
+        except Error as error:
+            if error.name != "STATE" or not self._started:
+                raise
         self._started = True
 
     def run(self) -> None:

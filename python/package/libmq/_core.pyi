@@ -6,6 +6,7 @@ from typing import final, overload
 
 from ._types import Duration, SendStatus
 
+__all__: list[str]
 __version__: str
 
 @final

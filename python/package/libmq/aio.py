@@ -179,12 +179,14 @@ class PushConsumer:
         """
         if self._listener is None:
             raise Error("the consumer has no listener: set one with @consumer.listen", 14, "STATE")
-        if self._started:
-            return
         future: asyncio.Future[None] = self._bridge.future()
         self._bridge.consumers[self._core.tag] = self
         self._core.start_future(self._bridge.events, future)
-        await future
+        try:
+            await future
+        except Error as error:
+            if error.name != "STATE" or not self._started:
+                raise
         self._started = True
 
     async def run(self) -> None:
