@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-use mq_binding::{Event, LogLevel, Queue, set_log_queue};
+use mq_binding::{Error, ErrorCode, Event, LogLevel, Queue, set_log_queue};
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 
 use crate::convert::{Result, config};
@@ -11,45 +12,62 @@ use crate::events::NAP;
 
 /// A NameServer and a broker in this process.
 #[pyclass(frozen)]
-pub(crate) struct Broker(mq_binding::Broker);
+pub(crate) struct Broker(Mutex<Option<mq_binding::Broker>>);
+
+impl Broker {
+    fn core(&self) -> Result<mq_binding::Broker> {
+        let closed = || Error::new(ErrorCode::Closed, "the broker is closed; make a new one");
+        Ok(self.0.lock().clone().ok_or_else(closed)?)
+    }
+}
 
 #[pymethods]
 impl Broker {
     #[new]
     fn new(py: Python<'_>, settings: HashMap<String, String>) -> Result<Broker> {
         let config = config(settings)?;
-        Ok(Broker(py.detach(|| mq_binding::Broker::start(&config))?))
+        Ok(Broker(Mutex::new(Some(py.detach(|| mq_binding::Broker::start(&config))?))))
     }
 
     #[getter]
     fn address(&self) -> Result<String> {
-        Ok(self.0.address()?)
+        Ok(self.core()?.address()?)
     }
 
     #[getter]
     fn broker_address(&self) -> Result<String> {
-        Ok(self.0.broker_address()?)
+        Ok(self.core()?.broker_address()?)
     }
 
     #[getter]
     fn data_dir(&self) -> Result<OsString> {
-        Ok(self.0.data_dir()?.as_os_str().to_owned())
+        Ok(self.core()?.data_dir()?.as_os_str().to_owned())
     }
 
     fn create_topic(&self, py: Python<'_>, name: &str, queues: i32) -> Result<()> {
-        Ok(py.detach(|| self.0.create_topic(name, queues))?)
+        let core = self.core()?;
+        Ok(py.detach(|| core.create_topic(name, queues))?)
     }
 
     fn stop(&self, py: Python<'_>) -> Result<()> {
-        Ok(py.detach(|| self.0.stop(None))?)
+        let core = self.core()?;
+        Ok(py.detach(|| core.stop(None))?)
     }
 
     fn kill(&self, py: Python<'_>) -> Result<()> {
-        Ok(py.detach(|| self.0.kill())?)
+        let core = self.core()?;
+        Ok(py.detach(|| core.kill())?)
     }
 
     fn restart(&self, py: Python<'_>) -> Result<()> {
-        Ok(py.detach(|| self.0.restart())?)
+        let core = self.core()?;
+        Ok(py.detach(|| core.restart())?)
+    }
+
+    /// Gives it up, with its data if they are temporary.
+    fn close(&self, py: Python<'_>) {
+        let core = self.0.lock().take();
+        py.detach(|| drop(core));
     }
 }
 

@@ -67,8 +67,14 @@ def test_stopping_twice_and_after_a_kill():
     broker.kill()
     broker.stop()
     broker.stop()
-    with pytest.raises(libmq.Error):
+    with pytest.raises(libmq.Error) as caught:
         broker.create_topic("t")
+    assert caught.value.name == "STATE"
+    broker.close()
+    broker.close()
+    for call in (broker.restart, broker.stop, broker.kill, lambda: broker.create_topic("t"), lambda: broker.address):
+        with pytest.raises(libmq.ClosedError):
+            call()
 
 
 def test_mistakes_are_explained(tmp_path):

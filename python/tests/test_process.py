@@ -97,6 +97,7 @@ def test_a_child_is_refused_and_may_start_afresh(broker, tmp_path):
     producer.send(libmq.Message(topic, b"parent"))
     consumer = client.push_consumer(fresh("group"), {topic: "*"}, listener=lambda message: None)
     consumer.start()
+    address = broker.address
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -118,7 +119,7 @@ def test_a_child_is_refused_and_may_start_afresh(broker, tmp_path):
                     answers.append("nothing")
                 except libmq.Error as error:
                     answers.append(type(error).__name__)
-            with libmq.Client(broker.address) as own:
+            with libmq.Client(address) as own:
                 answers.append(own.producer("p").send(message).status.value)
             os.write(writer, " ".join(answers).encode())
         finally:
@@ -258,7 +259,9 @@ def test_leaving_while_sending_and_consuming(tmp_path):
     from libmq import aio
     consumer = client.push_consumer("g", {"t": "*"}, listener=lambda message: None, consume_from_where="first")
     consumer.start()
-    libmq.enable_logging()
+    import logging
+    logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)
+    libmq.enable_logging(logging.DEBUG)
     def send():
         try:
             while True:

@@ -6,7 +6,20 @@ from typing import final, overload
 
 from ._types import Duration, SendStatus
 
-__all__: list[str]
+__all__ = [
+    "Broker",
+    "Client",
+    "Delivery",
+    "Events",
+    "Logs",
+    "Message",
+    "MessageView",
+    "Producer",
+    "PushConsumer",
+    "SendReceipt",
+    "__version__",
+]
+
 __version__: str
 
 @final
@@ -178,3 +191,4 @@ class Broker:
     def stop(self) -> None: ...
     def kill(self) -> None: ...
     def restart(self) -> None: ...
+    def close(self) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import weakref
 from typing import Protocol
 
@@ -19,7 +20,8 @@ class Closable(Protocol):
     def _close_now(self, timeout: float) -> None: ...
 
 
-_open: weakref.WeakSet[Closable] = weakref.WeakSet()
+_open: weakref.WeakValueDictionary[int, Closable] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
 
 
 def close_at_exit(thing: Closable) -> None:
@@ -27,15 +29,17 @@ def close_at_exit(thing: Closable) -> None:
     if not _open:
         atexit.unregister(_close_all)
         atexit.register(_close_all)
-    _open.add(thing)
+    _open[next(_numbers)] = thing
 
 
 def closed(thing: Closable) -> None:
     """Say that `thing` is closed already."""
-    _open.discard(thing)
+    for number, other in list(_open.items()):
+        if other is thing:
+            _open.pop(number, None)
 
 
 def _close_all() -> None:
-    for thing in list(_open):
+    for _, thing in sorted(_open.items(), key=lambda item: -item[0]):  # the latest first: clients before brokers
         with contextlib.suppress(Error):  # in a forked child: what the parent opened is the parent's to close
             thing._close_now(TIMEOUT)

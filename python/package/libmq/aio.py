@@ -30,6 +30,9 @@ Listener = Callable[[MessageView], Awaitable[Optional[ConsumeResult]]]
 _L = TypeVar("_L", bound=Listener)
 _T = TypeVar("_T")
 
+_WINDOW = 4096
+"""Sends of a producer under way at a time; a multiple of what keeps any broker busy."""
+
 _BATCH = 1024
 """Events taken from the core at one wake-up, before other callbacks of the loop get their turn."""
 
@@ -49,8 +52,13 @@ class Client:
         _exit.close_at_exit(self)
 
     def producer(self, group: str | None = None, **settings: Setting) -> Producer:
-        """Make a producer; arguments and errors as of :meth:`libmq.Client.producer`."""
-        return Producer(self._core.producer(to_settings({"group": group, **settings})), self._bridge)
+        """Make a producer; arguments and errors as of :meth:`libmq.Client.producer`.
+
+        No more than the setting ``async_send_max``, here 4096, of its sends are under way at a time: others wait their
+        turn, and their timeout begins with it.
+        """
+        merged: dict[str, Setting] = {"async_send_max": _WINDOW, **settings, "group": group}
+        return Producer(self._core.producer(to_settings(merged)), self._bridge)
 
     def push_consumer(
         self,

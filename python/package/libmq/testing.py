@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from . import _core, _exit
+from ._errors import ClosedError
 from ._types import Setting, to_settings
 
 __all__ = ["Broker"]
@@ -23,7 +25,7 @@ class Broker:
     def __init__(self, data: str | os.PathLike[str] | None = None, **settings: Setting) -> None:
         """Start a broker.
 
-        :param data: the folder of its store, kept afterwards; without it a temporary folder, removed by :meth:`stop`.
+        :param data: the folder of its store, kept afterwards; without it a temporary one, removed by :meth:`close`.
         :param settings: keys of Apache's ``broker.conf``, e.g. ``flushDiskType="SYNC_FLUSH"``.
         :raises ConfigError: a setting is unknown or has a bad value.
         :raises Error: the folder or a port cannot be used (``IO``).
@@ -52,9 +54,8 @@ class Broker:
         self._core.create_topic(name, queues)
 
     def stop(self) -> None:
-        """Stop cleanly; does nothing when stopped already."""
+        """Stop cleanly; its data stay, also for :meth:`restart`. Does nothing when stopped already."""
         self._core.stop()
-        _exit.closed(self)
 
     def kill(self) -> None:
         """End as ``kill -9`` does: connections cut, nothing flushed; :meth:`restart` then finds what is on the disk."""
@@ -64,13 +65,20 @@ class Broker:
         """Start again on the same data and the same ports, after a clean stop if it is running."""
         self._core.restart()
 
+    def close(self) -> None:
+        """Stop, and remove the data if their folder is a temporary one; does nothing when closed already."""
+        with contextlib.suppress(ClosedError):
+            self._core.stop()
+        self._core.close()
+        _exit.closed(self)
+
     def _close_now(self, timeout: float) -> None:
-        self.stop()
+        self.close()
 
     def __enter__(self) -> Broker:
         """Give the broker itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop the broker."""
-        self.stop()
+        """Close the broker."""
+        self.close()
