@@ -30,7 +30,12 @@ impl Client {
         Ok(Producer(self.0.producer(&config(settings)?)?))
     }
 
-    fn push_consumer(&self, settings: Settings, subscriptions: Settings, events: &Events) -> Result<PushConsumer> {
+    fn push_consumer(
+        &self,
+        settings: Settings,
+        subscriptions: Settings,
+        events: &Events,
+    ) -> Result<PushConsumer> {
         static TAG: AtomicU64 = AtomicU64::new(1);
         let tag = TAG.fetch_add(1, Ordering::Relaxed);
         let config = config(settings)?;
@@ -100,7 +105,12 @@ impl Producer {
     /// Raises TimeoutError, NotFoundError (no route to the topic), ThrottledError, TooLargeError, DeniedError, ClosedError,
     /// ArgumentError, ForkedError, or another Error.
     #[pyo3(signature = (message, timeout=None))]
-    fn send(&self, py: Python<'_>, message: &Bound<'_, PyAny>, timeout: Option<Timeout>) -> Result<SendReceipt> {
+    fn send(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, PyAny>,
+        timeout: Option<Timeout>,
+    ) -> Result<SendReceipt> {
         let (load, timeout) = (Load::new(message)?, duration(timeout));
         match wait(py, |queue, tag| self.start(load, timeout, queue, tag))? {
             Outcome::Sent(receipt) | Outcome::SentBatch(receipt) => Ok(SendReceipt(receipt)),
@@ -141,7 +151,12 @@ impl Producer {
         events.start(future, |queue, tag| self.start(load, timeout, queue, tag))
     }
 
-    fn _send_oneway_future(&self, message: &Bound<'_, Message>, events: &Events, future: Py<PyAny>) -> Result<()> {
+    fn _send_oneway_future(
+        &self,
+        message: &Bound<'_, Message>,
+        events: &Events,
+        future: Py<PyAny>,
+    ) -> Result<()> {
         let message = message.get().0.clone();
         events.start(future, |queue, tag| self.0.send_oneway_async(message, queue, tag))
     }

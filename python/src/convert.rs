@@ -74,7 +74,9 @@ impl FromPyObject<'_, '_> for Timeout {
                 Ok(seconds) => seconds.extract()?,
                 Err(_) => {
                     let kind = timeout.get_type().name()?;
-                    return Err(PyTypeError::new_err(format!("a timeout is seconds or a timedelta, not {kind}")));
+                    return Err(PyTypeError::new_err(format!(
+                        "a timeout is seconds or a timedelta, not {kind}"
+                    )));
                 }
             },
         };
@@ -112,6 +114,8 @@ pub(crate) fn bytes(body: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     } else {
         let kind = body.get_type().name()?;
         let hint = if kind == "str" { "; encode it, for instance with .encode()" } else { "" };
-        Err(PyTypeError::new_err(format!("the body must be bytes, bytearray or memoryview, not {kind}{hint}")))
+        Err(PyTypeError::new_err(format!(
+            "the body must be bytes, bytearray or memoryview, not {kind}{hint}"
+        )))
     }
 }

@@ -244,7 +244,8 @@ impl Delivery {
         messages: Vec<mq_binding::MessageView>,
         token: ReplyToken,
     ) -> PyResult<Delivery> {
-        let messages = PyList::new(py, messages.into_iter().map(MessageView::new).collect::<Vec<_>>())?.unbind();
+        let messages =
+            PyList::new(py, messages.into_iter().map(MessageView::new).collect::<Vec<_>>())?.unbind();
         Ok(Delivery { consumer, messages, token: Mutex::new(Some(token)) })
     }
 }
@@ -255,7 +256,11 @@ impl Delivery {
     #[pyo3(signature = (success, delay_level=None))]
     fn reply(&self, success: bool, delay_level: Option<i32>) -> Result<()> {
         if let Some(token) = self.token.lock().take() {
-            token.reply(if success { ConsumeResult::Success } else { ConsumeResult::Later { delay_level } })?;
+            token.reply(if success {
+                ConsumeResult::Success
+            } else {
+                ConsumeResult::Later { delay_level }
+            })?;
         }
         Ok(())
     }

@@ -222,7 +222,10 @@ impl MessageView {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (topic, id) = (repr(py, self.topic())?, repr(py, self.message_id())?);
-        Ok(format!("<libmq.MessageView topic={topic} message_id={id} delivery_attempt={}>", self.delivery_attempt()))
+        Ok(format!(
+            "<libmq.MessageView topic={topic} message_id={id} delivery_attempt={}>",
+            self.delivery_attempt()
+        ))
     }
 }
 
@@ -284,6 +287,9 @@ impl SendReceipt {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (topic, id) = (repr(py, self.topic())?, repr(py, self.message_id())?);
         let place = format!("queue_id={} queue_offset={}", self.queue_id(), self.queue_offset());
-        Ok(format!("<libmq.SendReceipt topic={topic} message_id={id} {place} status={}>", self.0.status.name()))
+        Ok(format!(
+            "<libmq.SendReceipt topic={topic} message_id={id} {place} status={}>",
+            self.0.status.name()
+        ))
     }
 }
