@@ -50,8 +50,17 @@ pub struct KeyResult {
     pub last_physical_offset: i64,
 }
 
-/// Index hash of a key: `|hash(TOPIC#key)|`, where the smallest number has no absolute value and becomes 0.
-pub(crate) fn key_hash(topic: &str, key: &str) -> i32 {
+/// What an index entry stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry<'a> {
+    /// `TOPIC#key`: the unique key or one of the keys.
+    Key(&'a str),
+    /// `TOPIC#T#tag` (5.5.0 on).
+    Tag(&'a str),
+}
+
+/// Index hash of an entry: the absolute value of its text's hash; the smallest number has none and becomes 0.
+pub(crate) fn entry_hash(topic: &str, entry: Entry<'_>) -> i32 {
     let go_on = |hash: i32, text: &str| {
         let step = |hash: i32, unit: i32| hash.wrapping_mul(31).wrapping_add(unit);
         if text.is_ascii() {
@@ -60,25 +69,30 @@ pub(crate) fn key_hash(topic: &str, key: &str) -> i32 {
             text.encode_utf16().fold(hash, |hash, unit| step(hash, i32::from(unit)))
         }
     };
-    go_on(go_on(java_hash(topic), "#"), key).checked_abs().unwrap_or(0)
+    let (infix, word) = match entry {
+        Entry::Key(key) => ("#", key),
+        Entry::Tag(tag) => ("#T#", tag),
+    };
+    go_on(go_on(java_hash(topic), infix), word).checked_abs().unwrap_or(0)
 }
 
-/// The keys under which a record can be found.
-fn keys_of<'a>(layout: &RecordLayout, record: &'a [u8]) -> impl Iterator<Item = &'a str> {
+/// The entries of a record in Apache's order (`IndexService.buildIndex`).
+fn entries_of<'a>(layout: &RecordLayout, record: &'a [u8]) -> impl Iterator<Item = Entry<'a>> {
     let properties = layout.properties(record);
     let indexed = layout.sys_flag & sys_flag::TRANSACTION_ROLLBACK != sys_flag::TRANSACTION_ROLLBACK;
-    let (mut unique, mut keys) = (None, None);
+    let (mut unique, mut keys, mut tag) = (None, None, None);
     if indexed {
         for (name, value) in property::pairs(properties) {
             match name {
                 key::UNIQ_KEY => unique = Some(value),
                 key::KEYS => keys = Some(value),
+                key::TAGS => tag = Some(value),
                 _ => {}
             }
         }
     }
     let keys = keys.unwrap_or_default().split(' ').filter(|key| !key.is_empty());
-    unique.into_iter().chain(keys)
+    unique.into_iter().chain(keys).map(Entry::Key).chain(tag.map(Entry::Tag))
 }
 
 /// All index files and how far they reach.
@@ -196,8 +210,8 @@ impl Index {
             };
             let topic = layout.topic(&bytes);
             let phy = i64::try_from(at).unwrap_or(i64::MAX);
-            keys.extend(keys_of(&layout, &bytes).map(|key| Key {
-                hash: key_hash(topic, key),
+            keys.extend(entries_of(&layout, &bytes).map(|entry| Key {
+                hash: entry_hash(topic, entry),
                 phy,
                 store_timestamp: layout.store_timestamp,
             }));
@@ -300,9 +314,17 @@ impl Index {
         gone.iter().try_for_each(|file| self.config.file_system.remove_file(&file.path))
     }
 
-    /// Records of a topic that have a key; `readable` is where readers' sight of the log ends.
-    pub(crate) fn query(&self, log: &CommitLog, query: &KeyQuery<'_>, readable: u64) -> KeyResult {
-        let hash = key_hash(query.topic, query.key);
+    /// Records of a topic that have an entry; `readable` is where readers' sight of the log ends.
+    ///
+    /// Where the query says `key` the entry counts.
+    pub(crate) fn query(
+        &self,
+        log: &CommitLog,
+        entry: Entry<'_>,
+        query: &KeyQuery<'_>,
+        readable: u64,
+    ) -> KeyResult {
+        let hash = entry_hash(query.topic, entry);
         let max = query.max.min(MAX_KEY_RESULTS);
         let files: Vec<_> = self.files.read().clone();
         let mut result = KeyResult::default();
@@ -335,7 +357,7 @@ impl Index {
                 let wanted = end <= readable
                     && record.topic() == query.topic
                     && (query.begin..=query.end).contains(&layout.store_timestamp)
-                    && keys_of(layout, record.raw()).any(|key| key == query.key);
+                    && entries_of(layout, record.raw()).any(|found| found == entry);
                 if wanted {
                     result.records.push(record);
                 }
@@ -354,7 +376,9 @@ mod tests {
     fn hashes_are_javas() {
         for (topic, key) in [("T", "k"), ("中文", "😀"), ("a", "é")] {
             let java = java_hash(&format!("{topic}#{key}"));
-            assert_eq!(key_hash(topic, key), java.checked_abs().unwrap_or(0));
+            assert_eq!(entry_hash(topic, Entry::Key(key)), java.checked_abs().unwrap_or(0));
+            let java = java_hash(&format!("{topic}#T#{key}"));
+            assert_eq!(entry_hash(topic, Entry::Tag(key)), java.checked_abs().unwrap_or(0));
         }
         // `polygenelubricants` hashes to the smallest number, and so do texts made of it by the same rule.
         assert_eq!(java_hash("polygenelubricants"), i32::MIN);

@@ -16,7 +16,7 @@ use crate::error::{AppendError, IoContext as _, StoreError};
 use crate::flush::{Flush, Flushed};
 use crate::fs::DiskSpace;
 use crate::gate::Gate;
-use crate::index::{Index, KeyQuery, KeyResult};
+use crate::index::{Entry, Index, KeyQuery, KeyResult};
 use crate::lock::DirLock;
 use crate::log::CommitLog;
 use crate::lookup::{Boundary, QueueEntry};
@@ -180,7 +180,14 @@ impl Store {
     #[must_use]
     pub fn query(&self, query: &KeyQuery<'_>) -> KeyResult {
         let shared = self.shared();
-        shared.index.query(&shared.log, query, shared.visible_end())
+        shared.index.query(&shared.log, Entry::Key(query.key), query, shared.visible_end())
+    }
+
+    /// Records of a topic whose tag is the query's `key`. Tags are indexed as 5.5.0 does it.
+    #[must_use]
+    pub fn query_tag(&self, query: &KeyQuery<'_>) -> KeyResult {
+        let shared = self.shared();
+        shared.index.query(&shared.log, Entry::Tag(query.key), query, shared.visible_end())
     }
 
     /// Smallest queue offset whose message is still there; 0 for a queue that never had one.

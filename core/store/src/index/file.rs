@@ -286,7 +286,7 @@ impl Adding<'_> {
 mod tests {
     use super::*;
     use crate::fs::RealFileSystem;
-    use crate::index::key_hash;
+    use crate::index::{Entry, entry_hash};
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -298,8 +298,8 @@ mod tests {
         let path = dir.path().join("20231114221320123");
         let index = IndexFile::create(&RealFileSystem, path.clone(), 5_000_000, 20_000_000, None).unwrap();
         let store_timestamp = 1_700_000_000_123;
-        let unique = key_hash("TopicTest", "7F00000100002A9F4C6E18B4AAC20000");
-        let key = key_hash("TopicTest", "KEY1");
+        let unique = entry_hash("TopicTest", Entry::Key("7F00000100002A9F4C6E18B4AAC20000"));
+        let key = entry_hash("TopicTest", Entry::Key("KEY1"));
         assert_eq!((unique, key), (471_290_516, 1_656_969_516));
         let mut adding = index.adding();
         for hash in [unique, key] {

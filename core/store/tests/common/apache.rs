@@ -258,14 +258,6 @@ pub fn open(root: &Path, log_size: u64, queue_size: u64) -> Result<View, String>
             Err("the log is empty next to filled queues, which are destroyed".to_owned())
         };
     }
-    let config = root.join("config");
-    for (name, path) in regular_files(&config) {
-        if name.ends_with(".json") {
-            serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap())
-                .map_err(|error| format!("{name}: {error}"))?;
-        }
-    }
-
     // The whole log, with the strictest rules of all versions: contiguous, positions right, times in order.
     let (mut end, mut records, mut time) = (log[0].0, Vec::new(), 0);
     'files: for (n, (start, bytes)) in log.iter().enumerate() {
