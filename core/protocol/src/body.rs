@@ -2,6 +2,7 @@
 
 mod cluster;
 mod group;
+mod lenient;
 mod route;
 mod running;
 mod stats;
@@ -25,7 +26,7 @@ pub struct MessageQueue {
     pub topic: String,
     #[serde(default)]
     pub broker_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::number")]
     pub queue_id: i32,
 }
 

@@ -4,13 +4,29 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{DataVersion, MessageQueue};
+use super::{DataVersion, MessageQueue, lenient};
 
-/// `null` and absence both mean the type's default; Go sends `null` for empty sets.
-fn null_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+const CONSUME_TYPES: [&str; 3] = ["CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP"];
+const MESSAGE_MODELS: [&str; 2] = ["BROADCASTING", "CLUSTERING"];
+const CONSUME_FROM_WHERE: [&str; 6] = [
+    "CONSUME_FROM_LAST_OFFSET",
+    "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST",
+    "CONSUME_FROM_MIN_OFFSET",
+    "CONSUME_FROM_MAX_OFFSET",
+    "CONSUME_FROM_FIRST_OFFSET",
+    "CONSUME_FROM_TIMESTAMP",
+];
+
+fn consume_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    lenient::name(deserializer, &CONSUME_TYPES)
+}
+
+fn message_model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    lenient::name(deserializer, &MESSAGE_MODELS)
+}
+
+fn consume_from_where<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    lenient::name(deserializer, &CONSUME_FROM_WHERE)
 }
 
 /// Body of HEART_BEAT (`HeartbeatData`).
@@ -20,11 +36,11 @@ fn null_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 pub struct HeartbeatData {
     #[serde(rename = "clientID")]
     pub client_id: String,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub consumer_data_set: Vec<ConsumerData>,
     #[serde(skip_serializing_if = "is_zero")]
     pub heartbeat_fingerprint: i32,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub producer_data_set: Vec<ProducerData>,
     #[serde(skip_serializing_if = "is_false")]
     pub without_sub: bool,
@@ -51,12 +67,16 @@ pub struct ProducerData {
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "fields are named as on the wire")]
 pub struct ConsumerData {
+    #[serde(deserialize_with = "consume_from_where")]
     pub consume_from_where: String,
+    #[serde(deserialize_with = "consume_type")]
     pub consume_type: String,
     pub group_name: String,
+    #[serde(deserialize_with = "message_model")]
     pub message_model: String,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub subscription_data_set: Vec<SubscriptionData>,
+    #[serde(deserialize_with = "lenient::boolean")]
     pub unit_mode: bool,
 }
 
@@ -65,15 +85,17 @@ pub struct ConsumerData {
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "fields are named as on the wire")]
 pub struct SubscriptionData {
+    #[serde(deserialize_with = "lenient::boolean")]
     pub class_filter_mode: bool,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::numbers")]
     pub code_set: Vec<i32>,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub expression_type: String,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub sub_string: String,
+    #[serde(deserialize_with = "lenient::number")]
     pub sub_version: i64,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub tags_set: Vec<String>,
     pub topic: String,
 }
@@ -83,7 +105,7 @@ pub struct SubscriptionData {
 #[serde(rename_all = "camelCase", default)]
 #[allow(missing_docs, reason = "fields are named as on the wire")]
 pub struct ConsumerIdList {
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub consumer_id_list: Vec<String>,
 }
 
@@ -94,7 +116,7 @@ pub struct ConsumerIdList {
 pub struct LockBatchBody {
     pub client_id: String,
     pub consumer_group: String,
-    #[serde(deserialize_with = "null_default")]
+    #[serde(deserialize_with = "lenient::null_default")]
     pub mq_set: Vec<MessageQueue>,
     pub only_this_broker: bool,
 }
@@ -104,7 +126,7 @@ pub struct LockBatchBody {
 #[serde(default)]
 #[allow(missing_docs, reason = "fields are named as on the wire")]
 pub struct LockOkBody {
-    #[serde(rename = "lockOKMQSet", deserialize_with = "null_default")]
+    #[serde(rename = "lockOKMQSet", deserialize_with = "lenient::null_default")]
     pub lock_ok_mq_set: Vec<MessageQueue>,
 }
 
@@ -219,4 +241,27 @@ pub struct ProducerConnections {
 #[allow(missing_docs, reason = "fields are named as on the wire")]
 pub struct GroupList {
     pub group_list: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fastjson;
+
+    #[test]
+    fn heartbeats_of_go_and_cpp_are_read() {
+        let text = r#"{"clientID":"c","consumerDataSet":[{"groupName":"g","consumeFromWhere":4,"consumeType":1,
+            "messageModel":"CLUSTERING","unitMode":"false","subscriptionDataSet":[{"topic":"T","subString":"a",
+            "tagsSet":["a"],"codeSet":["97",-5],"subVersion":"1700000000000","expressionType":null}]}],
+            "producerDataSet":null}"#;
+        let data: HeartbeatData = fastjson::from_slice(text.as_bytes()).unwrap();
+        let group = &data.consumer_data_set[0];
+        assert_eq!(group.consume_from_where, "CONSUME_FROM_FIRST_OFFSET");
+        assert_eq!(group.consume_type, "CONSUME_PASSIVELY");
+        let subscription = &group.subscription_data_set[0];
+        assert_eq!((&*subscription.code_set, subscription.sub_version), (&[97, -5][..], 1_700_000_000_000));
+        for bad in [r#"{"subVersion":"x"}"#, r#"{"codeSet":["99999999999"]}"#, r#"{"codeSet":3}"#] {
+            assert!(fastjson::from_slice::<SubscriptionData>(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 }
