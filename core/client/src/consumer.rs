@@ -10,6 +10,7 @@ use mq_protocol::body::{ConsumerData, MessageQueue};
 use mq_protocol::name;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 
 use crate::client::Inner as ClientInner;
 use crate::message::now_millis;
@@ -215,11 +216,10 @@ impl Inner {
         if self.closed.swap(true, Ordering::SeqCst) {
             return true;
         }
-        let queues: Vec<_> = {
-            // A division that is being made may still add queues; it ends first.
-            let _turn = self.rebalancing.lock().await;
-            self.queues.lock().values().cloned().collect()
-        };
+        // A division that is being made ends first, unless the brokers keep it waiting; it then takes no more.
+        let turn = timeout(self.config.close_timeout, self.rebalancing.lock()).await;
+        let queues: Vec<_> = self.queues.lock().values().cloned().collect();
+        drop(turn);
         self.ready.stop();
         for queue in &queues {
             self.release_bytes(queue.stop());

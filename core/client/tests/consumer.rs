@@ -12,8 +12,8 @@ use std::time::Duration;
 use cluster::Cluster;
 use futures_util::future::{BoxFuture, join_all};
 use mq_client::{
-    CompressType, ConsumeFrom, ConsumeResult, ErrorCode, Listener, Message, MessageView, Producer,
-    ProducerConfig, PushConsumerConfig,
+    Client, ClientConfig, CompressType, ConsumeFrom, ConsumeResult, ErrorCode, Listener, Message,
+    MessageView, Producer, ProducerConfig, PushConsumerConfig, Target,
 };
 use support::{until, until_async, within};
 
@@ -409,6 +409,35 @@ async fn suspended_consumers_pull_nothing_and_small_caches_still_let_all_through
 }
 
 #[tokio::test]
+async fn a_namespace_is_added_on_the_way_out_and_removed_on_the_way_in() {
+    let cluster = quick_retries().await;
+    let (name, group) = cluster.topic(1).await;
+    let topic = format!("{name}_inside");
+    let mut settings = ClientConfig::new(&cluster.namesrv).unwrap();
+    settings.namespace = "ns".to_owned();
+    let client = Client::new(settings).unwrap();
+    within(client.admin().create_topic(&topic, 1, &Target::All)).await.unwrap();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let inbox = Inbox::new(|message| match message.delivery_attempt() {
+        1 => ConsumeResult::LATER,
+        _ => ConsumeResult::Success,
+    });
+    let consumer = within(client.push_consumer(first(&group, &topic), inbox.clone())).await.unwrap();
+    let receipt = within(producer.send(Message::new(&topic, "x"))).await.unwrap();
+    assert_eq!(receipt.topic, topic);
+    until("it comes twice", || inbox.count() == 2).await;
+    assert!(inbox.seen.lock().unwrap().iter().all(|view| view.topic() == topic));
+    within(consumer.close()).await;
+    let outside = cluster.client();
+    let topics = within(outside.admin().topics(None)).await.unwrap();
+    assert!(topics.contains(&format!("ns%{topic}")) && !topics.contains(&topic), "{topics:?}");
+    assert!(topics.contains(&format!("%RETRY%ns%{group}")), "{topics:?}");
+    within(outside.close()).await;
+    within(client.close()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_group_begins_at_the_time_it_wants() {
     let cluster = Cluster::start().await;
     let (topic, group) = cluster.topic(1).await;
@@ -490,12 +519,9 @@ async fn mistakes_at_the_start_are_told() {
     let late = start(first(&group, &topic)).await;
     assert_eq!(late.unwrap_err(), ErrorCode::Closed);
 
-    let nowhere = mq_client::ClientConfig::new("127.0.0.1:1").unwrap();
-    let nowhere = mq_client::Client::new(mq_client::ClientConfig {
-        request_timeout: Duration::from_millis(200),
-        ..nowhere
-    })
-    .unwrap();
+    let nowhere = ClientConfig::new("127.0.0.1:1").unwrap();
+    let nowhere =
+        Client::new(ClientConfig { request_timeout: Duration::from_millis(200), ..nowhere }).unwrap();
     let error = within(nowhere.push_consumer(first(&group, &topic), Inbox::good())).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Network);
     within(nowhere.close()).await;
@@ -558,7 +584,7 @@ async fn admin_sees_topics_messages_and_groups() {
     }
     within(consumer.close()).await;
 
-    within(admin.delete_topic(&topic, &mq_client::Target::All)).await.unwrap();
+    within(admin.delete_topic(&topic, &Target::All)).await.unwrap();
     assert_eq!(within(admin.route(&topic)).await.unwrap_err().code(), ErrorCode::NotFound);
     assert_eq!(within(admin.topic_status("no_such")).await.unwrap_err().code(), ErrorCode::NotFound);
     within(client.close()).await;

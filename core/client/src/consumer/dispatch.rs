@@ -151,6 +151,7 @@ async fn settle(
         .collect();
     consumer.finish(queue, &returned);
     if !refused.is_empty() {
+        queue.rest(refused.len());
         retry_here(consumer, queue.clone(), refused);
     }
 }

@@ -202,20 +202,26 @@ impl ProcessQueue {
         freed
     }
 
-    /// These messages are to be given to the listener once more; `true` if the queue has to be listed.
+    /// This many messages are not with the listener any more, although they are not done with.
+    pub(crate) fn rest(&self, messages: usize) {
+        let idle = {
+            let mut state = self.state.lock();
+            state.running -= messages.min(state.running);
+            state.running == 0
+        };
+        if idle {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Resting messages are to be given to the listener once more; `true` if the queue has to be listed.
     pub(crate) fn give_back(&self, messages: Vec<MessageView>) -> bool {
         let mut state = self.state.lock();
-        state.running -= messages.len().min(state.running);
         for message in messages.into_iter().rev() {
             state.waiting.push_front(message);
         }
         let list = !state.waiting.is_empty() && !state.listed;
         state.listed |= list;
-        let idle = state.running == 0;
-        drop(state);
-        if idle {
-            self.idle.notify_waiters();
-        }
         list
     }
 

@@ -19,6 +19,8 @@ use crate::{Error, MessageView};
 const MEBIBYTE: usize = 1024 * 1024;
 /// Pause after a broker said FLOW_CONTROL (`PULL_TIME_DELAY_MILLS_WHEN_BROKER_FLOW_CONTROL`).
 const FLOW_CONTROL_PAUSE: Duration = Duration::from_millis(20);
+/// A broker that finds nothing holds the pull; one that answers sooner than this is asked a little later.
+const QUICK: Duration = Duration::from_millis(10);
 /// How often a suspended consumer or a full cache is looked at although nothing told of a change.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -163,8 +165,11 @@ async fn once(
             Ok(Pulled::Next(answer.next_begin_offset))
         }
         ResponseCode::PULL_OFFSET_MOVED => Ok(Pulled::Moved(answer.next_begin_offset)),
-        _ => {
+        code => {
             queue.passed(answer.next_begin_offset);
+            if code == ResponseCode::PULL_NOT_FOUND && started.elapsed() < QUICK {
+                sleep(QUICK).await;
+            }
             Ok(Pulled::Next(answer.next_begin_offset))
         }
     }

@@ -1,6 +1,7 @@
 //! Dividing the queues between the members of the group, and taking over and giving up queues.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,9 @@ pub(super) async fn keep(consumer: Arc<Inner>, mut balanced: bool) {
     }
 }
 
+/// Pause before a queue goes on at an offset that the broker asked for.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
 /// A change of one topic's share.
 struct Change<'a> {
     subscription: &'a Arc<Subscription>,
@@ -46,7 +50,7 @@ impl Inner {
     /// Takes the share that is this member's now; `false` if that did not work out for some topic.
     pub(super) async fn rebalance_now(self: &Arc<Self>) -> bool {
         let _turn = self.rebalancing.lock().await;
-        if self.closed.load(std::sync::atomic::Ordering::SeqCst) {
+        if self.closed.load(Ordering::SeqCst) {
             return true;
         }
         let mut balanced = true;
@@ -178,7 +182,14 @@ impl Inner {
             "queue taken"
         );
         let held = Arc::new(ProcessQueue::new(queue.clone(), subscription, start));
-        self.queues.lock().insert(queue, held.clone());
+        {
+            let mut queues = self.queues.lock();
+            // Whoever closes looks at the table after setting the flag.
+            if self.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            queues.insert(queue, held.clone());
+        }
         if let Some(puller) = self.tasks.start(pull::pull(self.clone(), held.clone(), start)) {
             held.set_puller(puller);
         }
@@ -198,6 +209,8 @@ impl Inner {
         self.tasks.spawn(async move {
             let _turn = consumer.rebalancing.lock().await;
             consumer.restart_at(&queue, offset).await;
+            // A broker that moves the offset each time must not keep both sides busy.
+            sleep(RESTART_PAUSE).await;
             consumer.rebalance.notify_one();
         });
     }
