@@ -57,8 +57,11 @@ mq_client *client_of(const char *address) {
 }
 
 mq_producer *producer_of(mq_client *client) {
+    /* Under memcheck on a busy machine the default of three seconds can be short. */
+    mq_config *config = settings("send_timeout", "20s", (char *)NULL);
     mq_producer *producer = NULL;
-    OK(mq_producer_new(client, NULL, &producer));
+    OK(mq_producer_new(client, config, &producer));
+    mq_config_free(config);
     return producer;
 }
 
@@ -139,7 +142,7 @@ int main(int argc, char **argv) {
         if (wanted) {
             int before = checks_failed;
             /* Whatever hangs is ended, with the suite's name as the last line. */
-            alarm(240);
+            alarm(600);
             fprintf(stderr, "%s ...\n", suites[i].name);
             suites[i].run();
             if (checks_failed > before) {

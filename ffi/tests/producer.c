@@ -133,7 +133,7 @@ static void refused(struct world *world, mq_producer *producer) {
 }
 
 static void bounded(struct world *world) {
-    mq_config *config = settings("async_send_max", "10", (char *)NULL);
+    mq_config *config = settings("async_send_max", "10", "send_timeout", "20s", (char *)NULL);
     mq_producer *producer = NULL;
     mq_message *message = message_to("orders", "x");
     uint64_t tag;

@@ -65,14 +65,10 @@ impl Broker {
     pub fn start(config: &Config) -> Result<Broker, Error> {
         refuse_on_runtime_thread("starting a broker")?;
         let mut settings = config.broker()?;
+        let runtime = Runtime::share()?;
         let temporary = match config.get("data_dir") {
             Some(_) => None,
-            None => Some(TempDir::with_prefix("mq-broker-").map_err(|e| {
-                Error::new(
-                    ErrorCode::Io,
-                    format!("no temporary directory for the broker's data: {e}; set 'data_dir'"),
-                )
-            })?),
+            None => Some(temporary_directory(&runtime)?),
         };
         if let Some(directory) = &temporary {
             settings.store_path_root_dir = directory.path().to_owned();
@@ -85,7 +81,6 @@ impl Broker {
             running: tokio::sync::Mutex::new(None),
             temporary,
         };
-        let runtime = Runtime::share()?;
         runtime.block_on("starting a broker", async {
             let running = inner.start(&runtime).await?;
             *inner.running.lock().await = Some(running);
@@ -148,10 +143,10 @@ impl Broker {
     pub fn kill(&self) -> Result<(), Error> {
         let inner = self.0.get()?;
         refuse_on_runtime_thread("killing a broker")?;
-        if let Some(running) = inner.running.blocking_lock().take() {
-            running.broker.kill();
-        }
-        Ok(())
+        let Some(Running { broker, runtime }) = inner.running.blocking_lock().take() else { return Ok(()) };
+        let kill = runtime.handle().spawn_blocking(move || broker.kill());
+        let killed = runtime.block_on("killing a broker", kill)?;
+        killed.map_err(|e| Error::new(ErrorCode::Internal, format!("killing the broker failed: {e}")))
     }
 
     /// Starts it again on the same data and the same ports; on others if somebody took free ones meanwhile. One that runs is stopped first.
@@ -225,6 +220,18 @@ impl Inner {
             }
         }
     }
+}
+
+/// A new directory; made on a thread of the library, because making its name keeps memory for each thread that does.
+fn temporary_directory(runtime: &Runtime) -> Result<TempDir, Error> {
+    let make = runtime.handle().spawn_blocking(|| TempDir::with_prefix("mq-broker-"));
+    let made = runtime.block_on("making a directory", make)?;
+    made.map_err(std::io::Error::other).flatten().map_err(|e| {
+        Error::new(
+            ErrorCode::Io,
+            format!("no temporary directory for the broker's data: {e}; set 'data_dir'"),
+        )
+    })
 }
 
 /// What a broker's error is to an application.

@@ -1,6 +1,6 @@
 //! The store's `lock` file: one broker at a time, ours or Apache's.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::fs::{File, FileSystem, OpenMode};
 
 /// Directories that are open in this process. A record lock does not conflict with its own process, and closing any
 /// descriptor of the file would lift it, so a second open must not even touch the file.
-static OPEN: Mutex<Option<HashSet<(u64, u64)>>> = Mutex::new(None);
+static OPEN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl DirLock {
     /// Takes the lock on a store directory without waiting.
     pub(crate) fn take(fs: &dyn FileSystem, root: &Path) -> Result<DirLock, StoreError> {
         let directory = fs.identity(root).context("look at", root)?;
-        if !OPEN.lock().get_or_insert_default().insert(directory) {
+        if !OPEN.lock().insert(directory) {
             return Err(StoreError::Locked(root.to_path_buf()));
         }
         // From here on dropping gives the directory free again.
@@ -45,8 +45,6 @@ impl Drop for DirLock {
     fn drop(&mut self) {
         // The descriptor first: once the directory is free here, another open may take the record lock.
         self.file = None;
-        if let Some(open) = OPEN.lock().as_mut() {
-            open.remove(&self.directory);
-        }
+        OPEN.lock().remove(&self.directory);
     }
 }
