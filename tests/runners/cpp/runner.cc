@@ -242,9 +242,15 @@ struct Consumer {
   std::thread reporter;
 
   void close() {
-    consumer.close(2s);
+    std::exception_ptr failure;
+    try {
+      consumer.close(2s);
+    } catch (const libmq::Error&) {
+      failure = std::current_exception();
+    }
     behaviour->end();
     if (reporter.joinable()) reporter.join();
+    if (failure) std::rethrow_exception(failure);
   }
 };
 
@@ -308,7 +314,7 @@ class Runner {
   }
 
   void close() {
-    for (auto& [name, consumer] : consumers_) consumer->close();
+    for (auto& [name, consumer] : consumers_) attempt([made = consumer] { return made->close(), json::object(); });
     consumers_.clear();
     producers_.clear();
     clients_.clear();
