@@ -6,3 +6,4 @@ mod batch;
 mod client;
 mod error;
 mod queue;
+mod testing;
