@@ -20,7 +20,12 @@ class DeniedError extends MqError {}
 class ThrottledError extends MqError {}
 class TooLargeError extends MqError {}
 class ForkedError extends MqError {}
-class ArgumentError extends MqError {}
+class ArgumentError extends MqError {
+  // This one is also made in JavaScript, for what never gets to the core.
+  constructor(message, fields = { code: 'ARGUMENT' }) {
+    super(message, fields)
+  }
+}
 class ConfigError extends MqError {}
 
 const classes = {

@@ -206,7 +206,8 @@ export class Client {
   pushConsumer(options: PushConsumerOptions, call?: CallOptions): Promise<PushConsumer>
   /**
    * Closes consumers and producers, then the client: consumers commit and leave their groups, sends under way are completed.
-   * A `TimeoutError` tells that something had to be cut off; closed it is all the same. Closing twice is no error.
+   * A `TimeoutError` tells that something had to be cut off; closed it is all the same. Closing twice is no error. A
+   * listener must not await it.
    */
   close(options?: CloseOptions): Promise<void>
   /** Lets the process end while this client is open; calls under way still keep it alive. */
@@ -233,13 +234,14 @@ export class Producer {
 /** Consumes messages with a listener. Made by `Client.pushConsumer`. */
 export class PushConsumer {
   private constructor()
-  /** Calls the listener no more until `resume`; it stays in its group. */
+  /** Fetches no more until `resume`, and stays in its group. What was asked for already still comes. */
   suspend(): void
-  /** Calls the listener again. */
+  /** Fetches again. */
   resume(): void
   /**
    * Waits for the listener calls under way, commits and leaves the group; what is unanswered by then is delivered again.
-   * Afterwards the listener is not called any more. Closing twice is no error.
+   * Afterwards the listener is not called any more. Closing twice is no error. A listener must not await it: each would wait
+   * for the other until the time is over.
    */
   close(options?: CloseOptions): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

@@ -13,6 +13,7 @@ const HEAD = 13 // kind, length, tag
 class Loop {
   #queue
   #pending = new Map()
+  #signals = new Map() // AbortSignal to what its abort ends
   #listeners = new Map()
   #logHook = null
   #nextTag = 1
@@ -54,14 +55,30 @@ class Loop {
       this.#pending.set(tag, pending)
       this.hold()
       if (!signal) return
-      const abort = () => {
+      pending.forget = this.#onAbort(signal, () => {
         if (!this.#take(tag)) return
         reject(signal.reason)
         cancel?.(tag)
-      }
-      signal.addEventListener('abort', abort, { once: true })
-      pending.forget = () => signal.removeEventListener('abort', abort)
+      })
     })
+  }
+
+  /** Has `abort` called when the signal aborts, unless the returned function was. One listener a signal serves many calls. */
+  #onAbort(signal, abort) {
+    let entry = this.#signals.get(signal)
+    if (!entry) {
+      const aborts = new Set()
+      entry = { aborts, listener: () => aborts.forEach((each) => each()) }
+      this.#signals.set(signal, entry)
+      signal.addEventListener('abort', entry.listener, { once: true })
+    }
+    entry.aborts.add(abort)
+    return () => {
+      entry.aborts.delete(abort)
+      if (entry.aborts.size > 0) return
+      this.#signals.delete(signal)
+      signal.removeEventListener('abort', entry.listener)
+    }
   }
 
   /** Registers a listener; `listen(messages, token)` is called for each delivery. */

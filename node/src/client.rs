@@ -206,13 +206,13 @@ impl PushConsumer {
         self.inner.start_async(limit(timeout), &self.queue, tag_of(tag)).map_err(|error| thrown(&env, &error))
     }
 
-    /// Hands out no messages until `resume`.
+    /// Fetches no more until `resume`.
     #[napi]
     pub fn suspend(&self, env: Env) -> napi::Result<()> {
         self.inner.suspend().map_err(|error| thrown(&env, &error))
     }
 
-    /// Hands out messages again.
+    /// Fetches again.
     #[napi]
     pub fn resume(&self, env: Env) -> napi::Result<()> {
         self.inner.resume().map_err(|error| thrown(&env, &error))

@@ -12,7 +12,7 @@ const here = world()
 it('has the same names for import and require', async () => {
   const esm = await import('@libmq/client')
   for (const name of Object.keys(libmq)) assert.equal(esm[name], libmq[name], name)
-  assert.deepEqual(Object.keys(esm).sort(), [...Object.keys(libmq), 'default'].sort())
+  assert.deepEqual(Object.keys(esm).sort(), Object.keys(libmq).sort())
   assert.match(libmq.version, /^\d+\.\d+\.\d+/)
 })
 
@@ -83,7 +83,6 @@ it('says that it is closed', async () => {
     () => second.sendBatch([{ topic, body: 'x' }]),
     async () => client.producer(),
     () => here.consume(client, topic, () => {}),
-    async () => consumer.suspend(),
   ]) {
     await assert.rejects(call(), (e) => e instanceof ClosedError && e.code === 'CLOSED' && e.fatal && /closed/.test(e.message))
   }

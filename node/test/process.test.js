@@ -19,7 +19,9 @@ function run(args, { send, env } = {}) {
   const result = { out: '', err: '' }
   child.stdout.on('data', (data) => {
     result.out += data
-    if (send && result.out.includes(send.after)) child.kill(send.signal)
+    if (!send || !result.out.includes(send.after)) return
+    child.kill(send.signal)
+    send = undefined
   })
   child.stderr.on('data', (data) => (result.err += data))
   return once(child, 'close').then(([status, signal]) => ({ ...result, status, signal }))
@@ -69,7 +71,7 @@ describe('the process', () => {
     const child = script(`
       const client = await Client.connect(namesrv)
       await client.pushConsumer({ group: 'stays', subscriptions: { '${topic}': '*' }, consumeFromWhere: 'FIRST',
-        onMessage: async (message) => { say(message.body.toString()); await client.close() } })
+        onMessage: async (message) => { say(message.body.toString()); client.close() } })
       say('open')`)
     await (await here.connect()).producer().send({ topic, body: 'wake up' })
     assert.match(await wellEnded(child), /wake up/)
@@ -153,11 +155,15 @@ describe('worker threads', () => {
       const client = await Client.connect(workerData.namesrv)
       const { topic, group, close } = workerData
       let received = 0
-      await client.pushConsumer({ group, subscriptions: { [topic]: '*' }, consumeFromWhere: 'FIRST', onMessage: async () => {
-        if (++received === 10) { if (close) await client.close(); parentPort.postMessage('done') }
-      } })
+      const ten = new Promise((resolve) => {
+        const onMessage = () => { if (++received === 10) resolve() }
+        client.pushConsumer({ group, subscriptions: { [topic]: '*' }, consumeFromWhere: 'FIRST', onMessage })
+      })
       const producer = client.producer()
       await Promise.all(Array.from({ length: 10 }, () => producer.send({ topic, body: 'x' })))
+      await ten
+      if (close) await client.close()
+      parentPort.postMessage('done')
     })()`
 
   it('have clients of their own', async () => {
