@@ -138,8 +138,8 @@ class Producer:
 
     async def close(self, off_loop: Callable[..., Awaitable[Any]]) -> None:
         await off_loop(self.sync.close)
-        if self._asynchronous is not None:
-            await self._asynchronous.close()
+        # Also one that was not used yet: it must not come to life after the close.
+        await self.asynchronous.close()
 
 
 class Consumer:
