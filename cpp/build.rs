@@ -12,7 +12,16 @@ fn main() {
         .flag("-Wall")
         .flag("-Wextra")
         .compile("mq_cpp_classes");
-    for file in ["src/lib.rs", "src/detail.hpp", "src/log_handler.hpp", "src/error.cc", "src/client.cc", "src/consumer.cc", "src/testing.cc", "include/libmq/libmq.hpp"] {
+    for file in [
+        "src/lib.rs",
+        "src/detail.hpp",
+        "src/log_handler.hpp",
+        "src/error.cc",
+        "src/client.cc",
+        "src/consumer.cc",
+        "src/testing.cc",
+        "include/libmq/libmq.hpp",
+    ] {
         println!("cargo::rerun-if-changed={file}");
     }
 }

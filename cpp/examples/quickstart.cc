@@ -14,7 +14,9 @@ int main() {
   std::cout << "sent " << receipt.message_id << " to queue " << receipt.queue_id << "\n";
 
   std::promise<std::string> arrived;
-  auto consumer = client.push_consumer("billing").subscribe("orders", "paid || refunded").start(
-      [&](const libmq::MessageView& message) { arrived.set_value(std::string(message.body())); });
+  auto consumer =
+      client.push_consumer("billing")
+          .subscribe("orders", "paid || refunded")
+          .start([&](const libmq::MessageView& message) { arrived.set_value(std::string(message.body())); });
   std::cout << "got " << arrived.get_future().get() << "\n";
 }

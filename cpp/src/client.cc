@@ -124,7 +124,8 @@ template <typename F>
 void start(detail::ProducerState& state, Producer::Done done, F call) {
   state.client->start_waiting();
   auto waiter = std::make_unique<detail::Waiter>(detail::Waiter{std::move(done)});
-  guarded([&] { call(*state.client->events, static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(waiter.get()))); });
+  guarded(
+      [&] { call(*state.client->events, static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(waiter.get()))); });
   // Accepted: the event that brings the tag back owns the waiter now.
   static_cast<void>(waiter.release());
 }
@@ -172,7 +173,8 @@ void Producer::send_async(const Message& message, Done done, std::optional<std::
   });
 }
 
-std::future<SendReceipt> Producer::send_async(const Message& message, std::optional<std::chrono::milliseconds> timeout) {
+std::future<SendReceipt> Producer::send_async(const Message& message,
+                                              std::optional<std::chrono::milliseconds> timeout) {
   return in_future([&](const Done& done) { send_async(message, done, timeout); });
 }
 

@@ -61,7 +61,8 @@ struct ConsumerState::Shared {
   }
 };
 
-ConsumerState::ConsumerState(std::shared_ptr<ClientState> of, rust::Box<CoreConsumer> made, std::shared_ptr<Shared> with)
+ConsumerState::ConsumerState(std::shared_ptr<ClientState> of, rust::Box<CoreConsumer> made,
+                             std::shared_ptr<Shared> with)
     : client(std::move(of)), core(std::move(made)), shared(std::move(with)) {}
 
 ConsumerState::~ConsumerState() {
@@ -144,7 +145,8 @@ PushConsumer PushConsumerBuilder::start(Listener listener) {
   auto shared = std::make_shared<detail::ConsumerState::Shared>(std::move(listener));
   auto core = guarded([&] {
     auto made = client_->core->push_consumer(*settings, *shared->events);
-    for (const auto& [topic, expression] : subscriptions_) made->subscribe(detail::text(topic), detail::text(expression));
+    for (const auto& [topic, expression] : subscriptions_)
+      made->subscribe(detail::text(topic), detail::text(expression));
     return made;
   });
   auto state = std::make_shared<detail::ConsumerState>(client_, std::move(core), std::move(shared));

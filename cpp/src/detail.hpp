@@ -28,8 +28,9 @@ auto guarded(F call) -> decltype(call()) {
     throw_error(error.what());
   } catch (const std::invalid_argument&) {
     // Thrown by rust::Str and rust::String.
-    throw ArgumentError({ErrorCode::Argument, "ARGUMENT", "a text is not valid UTF-8; bodies may hold any bytes, names and tags may not",
-                         std::nullopt, false, false, false});
+    throw ArgumentError({ErrorCode::Argument, "ARGUMENT",
+                         "a text is not valid UTF-8; bodies may hold any bytes, names and tags may not", std::nullopt,
+                         false, false, false});
   }
 }
 

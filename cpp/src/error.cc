@@ -80,8 +80,13 @@ rust::Box<Outgoing> outgoing(const Message& message) {
 }
 
 SendReceipt receipt(const Receipt& made) {
-  return {std::string(made.message_id), std::string(made.offset_message_id), std::string(made.topic),
-          std::string(made.broker_name), made.queue_id, made.queue_offset, static_cast<SendStatus>(made.status)};
+  return {std::string(made.message_id),
+          std::string(made.offset_message_id),
+          std::string(made.topic),
+          std::string(made.broker_name),
+          made.queue_id,
+          made.queue_offset,
+          static_cast<SendStatus>(made.status)};
 }
 
 }  // namespace libmq::detail

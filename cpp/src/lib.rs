@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use mq_binding::{
-    Broker, Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageView, Outcome, Producer,
-    PushConsumer, Queue, ReplyToken,
+    Broker, Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageView, Outcome,
+    Producer, PushConsumer, Queue, ReplyToken,
 };
 
 #[cxx::bridge(namespace = "libmq::detail")]
@@ -81,13 +81,23 @@ mod ffi {
         fn client_new(settings: &Settings) -> Result<Box<CoreClient>>;
         fn close(self: &CoreClient, timeout: i64) -> Result<()>;
         fn producer(self: &CoreClient, settings: &Settings) -> Result<Box<CoreProducer>>;
-        fn push_consumer(self: &CoreClient, settings: &Settings, events: &Events) -> Result<Box<CoreConsumer>>;
+        fn push_consumer(
+            self: &CoreClient,
+            settings: &Settings,
+            events: &Events,
+        ) -> Result<Box<CoreConsumer>>;
 
         type CoreProducer;
         fn send(self: &CoreProducer, message: Box<Outgoing>, timeout: i64) -> Result<Receipt>;
         fn send_batch(self: &CoreProducer, messages: Box<OutgoingList>, timeout: i64) -> Result<Receipt>;
         fn send_oneway(self: &CoreProducer, message: Box<Outgoing>) -> Result<()>;
-        fn send_async(self: &CoreProducer, message: Box<Outgoing>, timeout: i64, events: &Events, tag: u64) -> Result<()>;
+        fn send_async(
+            self: &CoreProducer,
+            message: Box<Outgoing>,
+            timeout: i64,
+            events: &Events,
+            tag: u64,
+        ) -> Result<()>;
         fn send_batch_async(
             self: &CoreProducer,
             messages: Box<OutgoingList>,
@@ -419,7 +429,9 @@ impl CoreClient {
     }
 
     fn push_consumer(&self, settings: &Settings, events: &Events) -> Result<Box<CoreConsumer>, Joined> {
-        call(|| self.0.push_consumer(&settings.0, &events.0, 0).map(|consumer| Box::new(CoreConsumer(consumer))))
+        call(|| {
+            self.0.push_consumer(&settings.0, &events.0, 0).map(|consumer| Box::new(CoreConsumer(consumer)))
+        })
     }
 }
 
@@ -439,7 +451,13 @@ impl CoreProducer {
         call(|| self.0.send_oneway(message.into_message()?))
     }
 
-    fn send_async(&self, message: Box<Outgoing>, timeout: i64, events: &Events, tag: u64) -> Result<(), Joined> {
+    fn send_async(
+        &self,
+        message: Box<Outgoing>,
+        timeout: i64,
+        events: &Events,
+        tag: u64,
+    ) -> Result<(), Joined> {
         call(|| self.0.send_async(message.into_message()?, duration(timeout), &events.0, tag))
     }
 

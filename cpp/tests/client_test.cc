@@ -63,7 +63,8 @@ TEST(Producer, ManyInFlight) {
   auto producer = client.producer("senders");
   producer.send(Message("load", "first"));
   std::vector<std::future<libmq::SendReceipt>> futures;
-  for (int number = 0; number < 1000; ++number) futures.push_back(producer.send_async(Message("load", std::to_string(number))));
+  for (int number = 0; number < 1000; ++number)
+    futures.push_back(producer.send_async(Message("load", std::to_string(number))));
   for (auto& future : futures) EXPECT_EQ(future.get().status, libmq::SendStatus::Ok);
 }
 

@@ -51,12 +51,14 @@ TEST(PushConsumer, GetsWhatWasSent) {
   Client client(broker.address());
   auto producer = client.producer("senders");
   const std::string body("\0\xff binary", 9);
-  const auto receipt = producer.send(Message("orders", body).tag("paid").key("k1").key("k2").property("région", "eu").message_group("g"));
+  const auto receipt = producer.send(
+      Message("orders", body).tag("paid").key("k1").key("k2").property("région", "eu").message_group("g"));
   producer.send(Message("orders", "other").tag("lost"));
   Inbox inbox;
-  auto consumer = client.push_consumer("readers").subscribe("orders", "paid || refunded").start([&](const MessageView& got) {
-    inbox.add(got);
-  });
+  auto consumer =
+      client.push_consumer("readers").subscribe("orders", "paid || refunded").start([&](const MessageView& got) {
+        inbox.add(got);
+      });
   const auto got = inbox.wait_for(1).front();
   consumer.close();
   EXPECT_EQ(got.topic(), "orders");
@@ -85,12 +87,13 @@ TEST(PushConsumer, LaterAndThrowingDeliverAgain) {
   producer.send(Message("orders", "later"));
   producer.send(Message("orders", "throws"));
   Inbox inbox;
-  auto consumer = client.push_consumer("readers").subscribe("orders").start(libmq::Listener([&](const MessageView& got) {
-    inbox.add(got);
-    if (got.delivery_attempt() > 1) return ConsumeResult::Success;
-    if (got.body() == "throws") throw std::runtime_error("as the test wants");
-    return ConsumeResult::Later;
-  }));
+  auto consumer =
+      client.push_consumer("readers").subscribe("orders").start(libmq::Listener([&](const MessageView& got) {
+        inbox.add(got);
+        if (got.delivery_attempt() > 1) return ConsumeResult::Success;
+        if (got.body() == "throws") throw std::runtime_error("as the test wants");
+        return ConsumeResult::Later;
+      }));
   std::map<std::string, std::set<int>> attempts;
   for (const auto& got : inbox.wait_for(4)) attempts[std::string(got.body())].insert(got.delivery_attempt());
   EXPECT_EQ(attempts["later"], (std::set<int>{1, 2}));
@@ -112,7 +115,8 @@ TEST(PushConsumer, AStuckListenerDoesNotHoldUpClosing) {
   inbox.wait_for(1);
   EXPECT_THROW(consumer.close(500ms), libmq::TimeoutError);
   Inbox again;
-  auto next = client.push_consumer("readers").subscribe("orders").start([&](const MessageView& got) { again.add(got); });
+  auto next =
+      client.push_consumer("readers").subscribe("orders").start([&](const MessageView& got) { again.add(got); });
   EXPECT_EQ(again.wait_for(1).front().body(), "stuck");
   next.close();
   release->set_value();
@@ -127,11 +131,12 @@ TEST(PushConsumer, CanBeClosedByItsOwnListener) {
   std::shared_ptr<libmq::PushConsumer> consumer;
   std::promise<void> made;
   const auto ready = made.get_future().share();
-  consumer = std::make_shared<libmq::PushConsumer>(client.push_consumer("readers").subscribe("orders").start([&](const MessageView&) {
-    ready.wait();
-    EXPECT_THROW(consumer->close(200ms), libmq::TimeoutError);
-    closed.set_value();
-  }));
+  consumer = std::make_shared<libmq::PushConsumer>(
+      client.push_consumer("readers").subscribe("orders").start([&](const MessageView&) {
+        ready.wait();
+        EXPECT_THROW(consumer->close(200ms), libmq::TimeoutError);
+        closed.set_value();
+      }));
   made.set_value();
   EXPECT_EQ(closed.get_future().wait_for(30s), std::future_status::ready);
 }
@@ -141,7 +146,8 @@ TEST(PushConsumer, SuspendAndResume) {
   broker.create_topic("orders", 1);
   Client client(broker.address());
   Inbox inbox;
-  auto consumer = client.push_consumer("readers").subscribe("orders").start([&](const MessageView& got) { inbox.add(got); });
+  auto consumer =
+      client.push_consumer("readers").subscribe("orders").start([&](const MessageView& got) { inbox.add(got); });
   consumer.suspend();
   client.producer("senders").send(Message("orders", "x"));
   consumer.resume();

@@ -91,7 +91,9 @@ def apache_broker(folder: Path) -> Iterator[Broker]:
     start = time.monotonic()
     namesrv = apache.NameServer(folder / "namesrv").start()
     # As its users run it: a gigabyte a log file and a heap that is no bottleneck.
-    broker = apache.Broker(folder / "broker", namesrv.address, conf={"mappedFileSizeCommitLog": 1 << 30}, jvm=apache.FULL)
+    broker = apache.Broker(
+        folder / "broker", namesrv.address, conf={"mappedFileSizeCommitLog": 1 << 30}, jvm=apache.FULL
+    )
     try:
         broker.start()
         assert broker.process is not None
@@ -104,10 +106,14 @@ def apache_broker(folder: Path) -> Iterator[Broker]:
         namesrv.stop()
 
 
-def measure(what: str, broker: Broker, topic: str, command: list[str], seconds: float, env: dict[str, str] | None = None) -> Figure:
+def measure(
+    what: str, broker: Broker, topic: str, command: list[str], seconds: float, env: dict[str, str] | None = None
+) -> Figure:
     """Runs a load for ``seconds`` after a warm-up and counts what the broker received meanwhile."""
     with tempfile.TemporaryFile() as log:
-        child = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(env or {})}, start_new_session=True)
+        child = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, **(env or {})}, start_new_session=True
+        )
         try:
             deadline = time.monotonic() + 60
             while broker.messages(topic) == 0:
@@ -134,7 +140,14 @@ def drain(broker: Broker, topic: str) -> Figure:
     before = cpu_seconds(broker.pid)
     command = [MQ, "bench", "consume", topic, "--group", "drain", "--count", str(count), "-n", broker.namesrv, "--json"]
     done = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-    figure = Figure("drain a backlog with mq bench", broker.kind, done["messages"], done["seconds"], cpu_seconds(broker.pid) - before, done["cpu_seconds"])
+    figure = Figure(
+        "drain a backlog with mq bench",
+        broker.kind,
+        done["messages"],
+        done["seconds"],
+        cpu_seconds(broker.pid) - before,
+        done["cpu_seconds"],
+    )
     print(figure.line(), flush=True)
     return figure
 
@@ -150,14 +163,27 @@ def brokers(seconds: float, folder: Path) -> list[Figure]:
                 load = "org.apache.rocketmq.example.benchmark.Producer"
                 arguments = ["-n", broker.namesrv, "-t", TOPIC, "-w", "64", "-s", str(size)]
                 command, env = apache.java(load, apache.NEWEST, home, jvm=apache.FULL, args=arguments)
-                figures.append(measure(f"Apache's Producer, 64 threads, {size} B", broker, TOPIC, command, seconds, env))
+                figures.append(
+                    measure(f"Apache's Producer, 64 threads, {size} B", broker, TOPIC, command, seconds, env)
+                )
                 for topic, options, what in [
                     ("sync", ["--threads", "64"], "64 tasks"),
                     ("window", ["--threads", "4", "--window", "256"], "4 × 256 in flight"),
                 ]:
                     create_topic(broker.namesrv, topic, 8)
                     load_time = str(int(seconds * 3) + 30)
-                    ours = [MQ, "bench", "produce", topic, "--size", str(size), "--seconds", load_time, "-n", broker.namesrv]
+                    ours = [
+                        MQ,
+                        "bench",
+                        "produce",
+                        topic,
+                        "--size",
+                        str(size),
+                        "--seconds",
+                        load_time,
+                        "-n",
+                        broker.namesrv,
+                    ]
                     figures.append(measure(f"mq bench, {what}, {size} B", broker, topic, [*ours, *options], seconds))
                 if size == 128:
                     figures.append(drain(broker, "window"))
@@ -179,7 +205,14 @@ def languages(count: int, folder: Path) -> list[Figure]:
                     runner.call("send_load", 300, count=count // 50, **load)
                     cpu = cpu_seconds(broker.pid)
                     done = runner.call("send_load", 300, count=count // share, **load)
-                    figure = Figure(f"{language}, {mode}, 128 B", "ours", done["sent"], done["seconds"], cpu_seconds(broker.pid) - cpu, done["cpu_seconds"])
+                    figure = Figure(
+                        f"{language}, {mode}, 128 B",
+                        "ours",
+                        done["sent"],
+                        done["seconds"],
+                        cpu_seconds(broker.pid) - cpu,
+                        done["cpu_seconds"],
+                    )
                     print(figure.line(), flush=True)
                     figures.append(figure)
                 runner.call("client.close", client="c")

@@ -249,7 +249,9 @@ def main() -> int:
         good &= demo.shared()
     finally:
         demo.close()
-    print(f"\n{'all messages arrived, once and unchanged' if good else f'SOMETHING IS WRONG; logs: {folder}'}, {time.monotonic() - start:.1f} s")
+    print(
+        f"\n{'all messages arrived, once and unchanged' if good else f'SOMETHING IS WRONG; logs: {folder}'}, {time.monotonic() - start:.1f} s"
+    )
     if good:
         shutil.rmtree(folder)
     return 0 if good else 1

@@ -29,9 +29,11 @@ def play(scenario: Scenario, world: World, language: str | None) -> Cell:
     start = time.monotonic()
     try:
         scenario.play(world, *([language] if language else []))
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong is a failed cell
+    except Exception as error:
         traceback.print_exc()
-        return Cell(scenario.name, scenario.feature, who, world.broker.kind, "failed", f"{type(error).__name__}: {error}")
+        return Cell(
+            scenario.name, scenario.feature, who, world.broker.kind, "failed", f"{type(error).__name__}: {error}"
+        )
     print(f"  {scenario.name} [{who}] ok, {time.monotonic() - start:.1f} s", flush=True)
     return Cell(scenario.name, scenario.feature, who, world.broker.kind, "passed", "")
 
@@ -61,7 +63,9 @@ def play_all(kind: str, languages: list[str], only: str, logs: Path) -> list[Cel
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests.harness", description=__doc__)
-    parser.add_argument("--broker", action="append", help="libmq, apache-5.5.0 or apache-4.9.7; may be given several times")
+    parser.add_argument(
+        "--broker", action="append", help="libmq, apache-5.5.0 or apache-4.9.7; may be given several times"
+    )
     parser.add_argument("--language", action="append", choices=LANGUAGES)
     parser.add_argument("--only", default="", help="play the scenarios whose name contains this")
     parser.add_argument("--results", type=Path, help="write the cells as JSON")

@@ -35,7 +35,9 @@ def tag_filter(world: World, language: str) -> None:
 def retry_later(world: World, language: str) -> None:
     """A listener that says Later gets the message again, with its attempts counted and its topic as it was."""
     topic = world.topic()
-    with world.consumer(language, world.name("group"), {topic: "*"}, {"later_first": 2}, max_reconsume_times="5") as inbox:
+    with world.consumer(
+        language, world.name("group"), {topic: "*"}, {"later_first": 2}, max_reconsume_times="5"
+    ) as inbox:
         send_all(world, language, topic, [b"again"], tag="t", keys=["k"])
         attempts = [inbox.take() for _ in range(3)]
         assert [got["delivery_attempt"] for got in attempts] == [1, 2, 3], attempts
@@ -81,7 +83,10 @@ def offsets_survive(world: World, language: str) -> None:
         inbox.expect_quiet()
 
 
-@scenario("Asynchronous listeners", skip={"php": "PHP has one thread and no event loop of its own", "cpp": "C++17 has no coroutines"})
+@scenario(
+    "Asynchronous listeners",
+    skip={"php": "PHP has one thread and no event loop of its own", "cpp": "C++17 has no coroutines"},
+)
 def async_listener(world: World, language: str) -> None:
     """A listener of the language's asynchronous kind works on several messages at a time."""
     topic = world.topic()

@@ -17,7 +17,10 @@ def send_and_receive(world: World, language: str) -> None:
     """What is sent arrives unchanged, with tag, keys and properties, and the receipt names its place."""
     topic = world.topic()
     bodies = {b"plain", "größe 大".encode(), bytes(range(256)), b"x" * 3000}
-    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+    with (
+        world.consumer(language, world.name("group"), {topic: "*"}) as inbox,
+        world.producer(language) as (runner, producer),
+    ):
         receipts = {}
         for number, body in enumerate(sorted(bodies)):
             sent = message(topic, body, tag="paid", keys=["k1", f"n{number}"], properties={"región": "eu", "a": "b=c"})
@@ -42,7 +45,10 @@ def send_and_receive(world: World, language: str) -> None:
 def send_oneway(world: World, language: str) -> None:
     """A one-way message has no receipt and arrives."""
     topic = world.topic()
-    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+    with (
+        world.consumer(language, world.name("group"), {topic: "*"}) as inbox,
+        world.producer(language) as (runner, producer),
+    ):
         for number in range(20):
             answer = runner.call("send", producer=producer, message=message(topic, b"%d" % number), mode="oneway")
             assert not answer.get("receipt"), answer
@@ -54,10 +60,14 @@ def send_list(world: World, language: str) -> None:
     """A list travels as one batch; each message keeps its own tag, keys and id."""
     topic = world.topic()
     with world.consumer(language, world.name("group"), {topic: "odd"}) as odd:
-        with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+        with (
+            world.consumer(language, world.name("group"), {topic: "*"}) as inbox,
+            world.producer(language) as (runner, producer),
+        ):
             for mode in ["sync", "async"]:
                 batch = [
-                    message(topic, f"{mode}-{n}".encode(), tag="odd" if n % 2 else "even", keys=[f"key{n}"]) for n in range(10)
+                    message(topic, f"{mode}-{n}".encode(), tag="odd" if n % 2 else "even", keys=[f"key{n}"])
+                    for n in range(10)
                 ]
                 receipt = runner.call("send_list", producer=producer, messages=batch, mode=mode)["receipt"]
                 assert receipt["status"].lower() == "ok", receipt
@@ -72,7 +82,10 @@ def compressed_bodies(world: World, language: str) -> None:
     """A body above 4 KiB is compressed on its way and arrives as it was."""
     topic = world.topic()
     bodies = {(b"%d " % number) * 20_000 for number in range(3)}
-    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+    with (
+        world.consumer(language, world.name("group"), {topic: "*"}) as inbox,
+        world.producer(language) as (runner, producer),
+    ):
         for body in bodies:
             runner.call("send", producer=producer, message=message(topic, body), mode="sync")
         inbox.wait_for(bodies)
@@ -82,7 +95,10 @@ def compressed_bodies(world: World, language: str) -> None:
 def message_groups(world: World, language: str) -> None:
     """Messages of one message group go to one queue, in the order of their sending."""
     topic = world.topic(queues=8)
-    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+    with (
+        world.consumer(language, world.name("group"), {topic: "*"}) as inbox,
+        world.producer(language) as (runner, producer),
+    ):
         queues: dict[str, set[int]] = {}
         for number in range(30):
             group = f"order-{number % 5}"
@@ -102,7 +118,10 @@ def send_file(world: World, language: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "messages"
         path.write_text("".join(json.dumps({**message("", b"line %d" % n), "tag": "t"}) + "\n" for n in range(count)))
-        with world.consumer(language, world.name("group"), {topic: "*"}) as inbox, world.producer(language) as (runner, producer):
+        with (
+            world.consumer(language, world.name("group"), {topic: "*"}) as inbox,
+            world.producer(language) as (runner, producer),
+        ):
             answer = runner.call("send_file", producer=producer, topic=topic, path=str(path), window=256)
             assert (answer["sent"], answer["failed"]) == (count, 0), answer
             inbox.wait_for({b"line %d" % n for n in range(count)})

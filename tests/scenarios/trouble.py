@@ -68,7 +68,9 @@ def nobody_there(world: World, language: str) -> None:
         closed = free.getsockname()[1]
         free.close()
         with world.producer(language, f"127.0.0.1:{closed}") as (runner, producer):
-            refused(runner, "NETWORK", str(closed), op="send", producer=producer, message=message("t", b"x"), mode="sync")
+            refused(
+                runner, "NETWORK", str(closed), op="send", producer=producer, message=message("t", b"x"), mode="sync"
+            )
         with world.producer(language, f"127.0.0.1:{silent.getsockname()[1]}", send_timeout="1s") as (runner, producer):
             for mode in ["sync", "async"]:
                 error = refused(
@@ -78,7 +80,15 @@ def nobody_there(world: World, language: str) -> None:
     broker = OurBroker(world._logs / "strict.log", {"autoCreateTopicEnable": "false"})
     try:
         with world.producer(language, broker.namesrv) as (runner, producer):
-            refused(runner, "NOT_FOUND", "missing", op="send", producer=producer, message=message("missing", b"x"), mode="sync")
+            refused(
+                runner,
+                "NOT_FOUND",
+                "missing",
+                op="send",
+                producer=producer,
+                message=message("missing", b"x"),
+                mode="sync",
+            )
     finally:
         broker.stop()
 
@@ -138,7 +148,7 @@ def listener_hangs(world: World, language: str) -> None:
 
 @scenario("A broker that dies and comes back", brokers=OURS)
 def broker_restarts(world: World, language: str) -> None:
-    """The broker is killed under load and starts again: what was acknowledged arrives, producers and consumers go on."""
+    """The broker is killed under load and starts again: what was acknowledged arrives, both sides go on."""
     broker = OurBroker(world._logs / "restart.log")
     try:
         topic = world.name("topic")
@@ -146,7 +156,9 @@ def broker_restarts(world: World, language: str) -> None:
         stop = threading.Event()
         failures: list[str] = []
         with world.client(language, broker.namesrv) as (runner, client):
-            runner.call("producer.open", producer="restart", client=client, group="senders", settings={"send_timeout": "1s"})
+            runner.call(
+                "producer.open", producer="restart", client=client, group="senders", settings={"send_timeout": "1s"}
+            )
 
             def load() -> None:
                 number = 0
@@ -225,7 +237,13 @@ def embedded_broker(world: World, language: str) -> None:
     runner.call("broker.kill", broker="b")
     again = runner.call("broker.restart", broker="b")
     with world.client(language, again["address"]) as (_, client):
-        opened = {"client": client, "group": "readers", "subscriptions": {"inside": "*"}, "settings": {}, "behaviour": {}}
+        opened = {
+            "client": client,
+            "group": "readers",
+            "subscriptions": {"inside": "*"},
+            "settings": {},
+            "behaviour": {},
+        }
         runner.call("consumer.open", consumer="inside", **opened)
         assert runner.event("inside")["message"]["body"] == message("", b"kept")["body"]
         runner.call("consumer.close", consumer="inside")

@@ -79,7 +79,9 @@ enum TopicCommand {
 pub(crate) fn run(args: AdminArgs) -> Result<(), Failure> {
     block_on(async {
         let query = match &args.command {
-            AdminCommand::Cluster(query) | AdminCommand::Topic { command: TopicCommand::List(query) } => query,
+            AdminCommand::Cluster(query) | AdminCommand::Topic { command: TopicCommand::List(query) } => {
+                query
+            }
             AdminCommand::Topic {
                 command:
                     TopicCommand::Create { query, .. }
@@ -145,7 +147,8 @@ async fn route(admin: &Admin, topic: &str, json: bool) -> Result<(), Failure> {
     let mut rows = vec![head(&["BROKER", "CLUSTER", "ADDRESSES", "READ", "WRITE", "PERM"])];
     for queues in &route.queue_datas {
         let broker = route.broker_datas.iter().find(|broker| broker.broker_name == queues.broker_name);
-        let addresses = broker.map(|b| b.broker_addrs.iter().map(|(id, at)| format!("{id}={at}")).collect::<Vec<_>>());
+        let addresses =
+            broker.map(|b| b.broker_addrs.iter().map(|(id, at)| format!("{id}={at}")).collect::<Vec<_>>());
         rows.push(vec![
             queues.broker_name.clone(),
             broker.map(|b| b.cluster.clone()).unwrap_or_default(),
@@ -218,7 +221,8 @@ async fn cluster(admin: &Admin, json: bool) -> Result<(), Failure> {
         for (id, address) in &broker.broker_addrs {
             // A broker that is gone is shown, not an error.
             let status = admin.broker_status(address).await.unwrap_or_default();
-            let first = |key: &str| status.get(key).and_then(|text| text.split(' ').next()).map(str::to_owned);
+            let first =
+                |key: &str| status.get(key).and_then(|text| text.split(' ').next()).map(str::to_owned);
             brokers.push(BrokerLine {
                 cluster: broker.cluster.clone(),
                 name: broker.broker_name.clone(),

@@ -159,8 +159,17 @@ impl Report {
             vec!["Seconds".into(), format!("{:.2}", self.seconds)],
             vec!["CPU seconds".into(), format!("{:.2}", self.cpu_seconds)],
         ];
-        let quantiles = [("Average", rt.average), ("p50", rt.p50), ("p90", rt.p90), ("p99", rt.p99), ("p99.9", rt.p999), ("Max", rt.max)];
-        rows.extend(quantiles.iter().map(|(name, value)| vec![format!("{name} RT(ms)"), format!("{value:.3}")]));
+        let quantiles = [
+            ("Average", rt.average),
+            ("p50", rt.p50),
+            ("p90", rt.p90),
+            ("p99", rt.p99),
+            ("p99.9", rt.p999),
+            ("Max", rt.max),
+        ];
+        rows.extend(
+            quantiles.iter().map(|(name, value)| vec![format!("{name} RT(ms)"), format!("{value:.3}")]),
+        );
         if let Some(failure) = &self.first_failure {
             rows.push(vec!["First failure".into(), failure.clone()]);
         }
@@ -205,7 +214,8 @@ impl Limit {
     }
 
     fn is_over(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.stopped.load(Ordering::Relaxed)
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn stop(&self) {
@@ -422,9 +432,9 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     };
     report.print("Consume", args.json)?;
     match args.count {
-        Some(count) if messages < count => {
-            Err(Failure::Failed(format!("only {messages} of {count} messages came; the topic may hold no more")))
-        }
+        Some(count) if messages < count => Err(Failure::Failed(format!(
+            "only {messages} of {count} messages came; the topic may hold no more"
+        ))),
         _ => Ok(()),
     }
 }

@@ -43,8 +43,9 @@ impl BrokerArgs {
     fn config(&self) -> Result<BrokerConfig, Failure> {
         let mut config = BrokerConfig::default();
         if let Some(file) = &self.config {
-            let text = std::fs::read_to_string(file)
-                .map_err(|e| Failure::Usage(format!("cannot read the settings file {}: {e}", file.display())))?;
+            let text = std::fs::read_to_string(file).map_err(|e| {
+                Failure::Usage(format!("cannot read the settings file {}: {e}", file.display()))
+            })?;
             let (read, unknown) = BrokerConfig::from_properties(&text)
                 .map_err(|e| Failure::Usage(format!("{}: {e}", file.display())))?;
             for key in unknown {
@@ -52,10 +53,12 @@ impl BrokerArgs {
             }
             config = read;
         }
-        let mut set = |key: &str, value: &str| config.set(key, value).map_err(|e| Failure::Usage(e.to_string()));
+        let mut set =
+            |key: &str, value: &str| config.set(key, value).map_err(|e| Failure::Usage(e.to_string()));
         for pair in &self.set {
-            let (key, value) =
-                pair.split_once('=').ok_or_else(|| Failure::Usage(format!("--set '{pair}' is not of the form KEY=VALUE")))?;
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Failure::Usage(format!("--set '{pair}' is not of the form KEY=VALUE")))?;
             set(key.trim(), value.trim())?;
         }
         if let Some(data) = &self.data {
@@ -98,7 +101,8 @@ pub(crate) struct NamesrvArgs {
 }
 
 pub(crate) fn run_namesrv(args: &NamesrvArgs) -> Result<(), Failure> {
-    let config = NameServerConfig { bind_address: args.host, listen_port: args.port, ..NameServerConfig::default() };
+    let config =
+        NameServerConfig { bind_address: args.host, listen_port: args.port, ..NameServerConfig::default() };
     block_on(async {
         let server = NameServer::start(config).await.map_err(|e| Failure::to("start the NameServer", e))?;
         ready(&format!("ready namesrv={}", server.addr()))?;

@@ -81,9 +81,9 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .parse(filter)
-        .map_err(|e| Failure::Usage(format!("--log '{filter}' is no filter: {e}; try warn or mq_broker=debug")))?;
+    let filter = tracing_subscriber::EnvFilter::builder().parse(filter).map_err(|e| {
+        Failure::Usage(format!("--log '{filter}' is no filter: {e}; try warn or mq_broker=debug"))
+    })?;
     let ansi = output::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     Ok(())

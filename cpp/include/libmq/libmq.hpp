@@ -240,7 +240,8 @@ class Producer {
   std::future<SendReceipt> send_async(const Message& message, std::optional<std::chrono::milliseconds> timeout = {});
   std::future<SendReceipt> send_async(const std::vector<Message>& messages,
                                       std::optional<std::chrono::milliseconds> timeout = {});
-  /// Sends without waiting; `done` is called once, on a thread of the client, with a receipt or an error. It must not block.
+  /// Sends without waiting; `done` is called once, on a thread of the client, with a receipt or an error. It must not
+  /// block.
   using Done = std::function<void(const SendReceipt*, const Error*)>;
   void send_async(const Message& message, Done done, std::optional<std::chrono::milliseconds> timeout = {});
   /// Sends without an answer: returns when the message is on its way.
@@ -336,7 +337,8 @@ class Client {
 enum class LogLevel : std::int32_t { Error = 1, Warn = 2, Info = 3, Debug = 4, Trace = 5 };
 
 /// Sends the library's log events from `level` up to `handler`, called on threads of the library; an empty one ends it.
-void set_log_handler(LogLevel level, std::function<void(LogLevel, std::string_view target, std::string_view message)> handler);
+void set_log_handler(LogLevel level,
+                     std::function<void(LogLevel, std::string_view target, std::string_view message)> handler);
 
 namespace testing {
 

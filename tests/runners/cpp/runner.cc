@@ -1,11 +1,11 @@
 // The C++ scenario runner: speaks tests/harness/README.md over stdin and stdout, with libmq's public API alone.
 
-#include <ctime>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
+#include <ctime>
 #include <deque>
 #include <fstream>
 #include <iostream>
@@ -162,7 +162,8 @@ class Window {
       state->changed.notify_all();
     };
     try {
-      producer_.send_async(sent, [done](const libmq::SendReceipt* made, const libmq::Error*) { done(made != nullptr); });
+      producer_.send_async(sent,
+                           [done](const libmq::SendReceipt* made, const libmq::Error*) { done(made != nullptr); });
     } catch (const libmq::Error&) {
       done(false);
     }
@@ -299,7 +300,8 @@ class Runner {
     } else if (op == "broker.stop") {
       get(brokers_, request.at("broker"))->stop();
     } else if (op == "log.hook") {
-      static const std::map<std::string, int> levels = {{"ERROR", 1}, {"WARN", 2}, {"INFO", 3}, {"DEBUG", 4}, {"TRACE", 5}};
+      static const std::map<std::string, int> levels = {
+          {"ERROR", 1}, {"WARN", 2}, {"INFO", 3}, {"DEBUG", 4}, {"TRACE", 5}};
       const auto level = static_cast<libmq::LogLevel>(levels.at(request.at("level")));
       libmq::set_log_handler(level, [](libmq::LogLevel at, std::string_view target, std::string_view text) {
         static const char* const names[] = {"", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
@@ -408,7 +410,8 @@ class Runner {
     for (const auto& [topic, expression] : request.at("subscriptions").items()) {
       builder.subscribe(topic, expression.get<std::string>());
     }
-    auto consumer = builder.start(libmq::Listener([behaviour](const libmq::MessageView& got) { return (*behaviour)(got); }));
+    auto consumer =
+        builder.start(libmq::Listener([behaviour](const libmq::MessageView& got) { return (*behaviour)(got); }));
     const auto made = std::make_shared<Consumer>(Consumer{behaviour, std::move(consumer), {}});
     if (behaviour->wanted.value("quiet", false)) made->reporter = std::thread([behaviour] { behaviour->report(); });
     put(consumers_, request.at("consumer"), made);
@@ -419,17 +422,18 @@ class Runner {
     if (pipe(ends) != 0) throw std::runtime_error("no pipe");
     const pid_t child = fork();
     if (child == 0) {
-      const std::string line = attempt([&] { return send({{"producer", request.at("producer")},
-                                                          {"message", request.at("message")},
-                                                          {"mode", "sync"}}); })
-                                   .dump();
+      const std::string line =
+          attempt([&] {
+            return send({{"producer", request.at("producer")}, {"message", request.at("message")}, {"mode", "sync"}});
+          }).dump();
       const auto written = write(ends[1], line.data(), line.size());
       _exit(written == static_cast<ssize_t>(line.size()) ? 0 : 1);
     }
     close_end(ends[1]);
     std::string text;
     char buffer[4096];
-    for (ssize_t n = 0; (n = read(ends[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
+    for (ssize_t n = 0; (n = read(ends[0], buffer, sizeof buffer)) > 0;)
+      text.append(buffer, static_cast<std::size_t>(n));
     close_end(ends[0]);
     waitpid(child, nullptr, 0);
     return {{"child", json::parse(text)}};
