@@ -9,6 +9,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod config_file;
+mod deleted;
 mod error;
 mod flush;
 pub mod fs;

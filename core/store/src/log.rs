@@ -97,7 +97,7 @@ impl CommitLog {
                     expected.unwrap_or(start / size * size)
                 )));
             }
-            let file = LogFile::open(&*fs, &dir, start, size, None).context("map file", &path)?;
+            let file = LogFile::open(&fs, &dir, start, size, None).context("map file", &path)?;
             files.push_back(Arc::new(file));
         }
         let end = files.front().map_or(0, |first| first.start);
@@ -196,13 +196,13 @@ impl CommitLog {
                 let path = last.path().to_path_buf();
                 let used = end.saturating_sub(last.start);
                 if used < self.file_size {
-                    let open = LogFile::open(fs, &self.dir, last.start, self.file_size, Some(used));
+                    let open = LogFile::open(&self.fs, &self.dir, last.start, self.file_size, Some(used));
                     let open = open.context("map file", &path)?;
                     open.zero_from(used).context("zero the tail of", &path)?;
                     *last = Arc::new(open);
                 } else {
                     // The last file ends in its blank; whoever follows the blank must find a file.
-                    let next = LogFile::create(fs, &self.dir, end, self.file_size);
+                    let next = LogFile::create(&self.fs, &self.dir, end, self.file_size);
                     files.push_back(Arc::new(next.context("create commit log file in", &self.dir)?));
                 }
             }
@@ -283,7 +283,7 @@ impl CommitLog {
         if let Some(next) = prepared.next.take_if(|next| next.start == start) {
             return Ok(next);
         }
-        let next = LogFile::create(&*self.fs, &self.dir, start, self.file_size)?;
+        let next = LogFile::create(&self.fs, &self.dir, start, self.file_size)?;
         prepared.made = next.end();
         Ok(Arc::new(next))
     }
@@ -302,7 +302,7 @@ impl CommitLog {
         if prepared.made > last.end() {
             return Ok(());
         }
-        let next = Arc::new(LogFile::create(&*self.fs, &self.dir, last.end(), self.file_size)?);
+        let next = Arc::new(LogFile::create(&self.fs, &self.dir, last.end(), self.file_size)?);
         prepared.made = next.end();
         prepared.next = Some(Arc::clone(&next));
         drop(prepared);
@@ -328,8 +328,18 @@ impl CommitLog {
         let touched = self.files();
         for file in touched.iter().filter(|file| file.end() > from && file.start < to) {
             file.sync().context("sync", file.path())?;
+            if file.end() <= to {
+                file.close();
+            }
         }
         Ok(())
+    }
+
+    /// Takes all pages of the log out of this process; they stay in the page cache.
+    pub(crate) fn release(&self) {
+        for file in self.files() {
+            file.release(0..file.size);
+        }
     }
 
     /// Removes the prepared file, so that the directory holds only what is written.

@@ -10,6 +10,7 @@ use mq_protocol::message::RecordLayout;
 use crate::append::{check_topic, is_queued, unit_tags_code};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::config::StoreConfig;
+use crate::deleted::DeletedQueues;
 use crate::error::{IoContext as _, StoreError};
 use crate::fs::OpenMode;
 use crate::log::walk::{Check, Step, Walk, find_valid};
@@ -50,6 +51,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) files: &'a QueueFiles,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) note: Option<Note>,
+    pub(crate) deleted: &'a DeletedQueues,
     /// Queue files that recovery has written.
     pub(crate) unsynced: RefCell<Vec<(Arc<Queue>, Written)>>,
 }
@@ -125,6 +127,7 @@ impl Recovery<'_> {
             let writer = self.log.start_writing(0, 0, false)?;
             return Ok(Recovered { writer, timestamp: 0, report, queued: 0, unsynced: Vec::new() });
         }
+        self.finish_deletions()?;
         let mut start = self.start(clean)?;
         let lost_queues = self.note.is_some_and(|note| self.files.count() < note.queues);
         if lost_queues {
@@ -161,6 +164,24 @@ impl Recovery<'_> {
         let timestamp = timestamp.max(self.checkpoint.log);
         let unsynced = self.unsynced.into_inner();
         Ok(Recovered { writer, timestamp, report, queued: start.dispatch.min(end), unsynced })
+    }
+
+    /// Removes what is left of queues whose deletion was noted but not finished, and continues the others' numbering.
+    fn finish_deletions(&self) -> Result<(), StoreError> {
+        for deleted in self.deleted.all() {
+            let queue = self.queues.get_or_create(&deleted.topic, deleted.queue_id);
+            let last = self.files.unit(&queue, queue.next() - 1);
+            if last.is_some_and(|unit| !unit.is_blank() && unit.end() <= deleted.before) {
+                self.files
+                    .remove_all(&queue)
+                    .context("remove queue files in", &self.config.consume_queue_dir())?;
+            }
+            if queue.files.lock().is_none() {
+                queue.restart(deleted.next_offset);
+                queue.set_min(deleted.next_offset);
+            }
+        }
+        Ok(())
     }
 
     /// Everything from the oldest record on.
@@ -220,10 +241,16 @@ impl Recovery<'_> {
         (report.records, report.queued, report.repeated) = (0, 0, 0);
         for queue in self.queues.all() {
             // What a pass before this one has left in memory.
-            let written = if queue.files.lock().is_some() { queue.tail.lock().base() } else { 0 };
-            queue.restart(written);
+            if queue.files.lock().is_some() {
+                let written = queue.tail.lock().base();
+                queue.restart(written);
+            }
             if start.cut {
                 self.files.cut(&queue, start.dispatch)?;
+            }
+            if queue.files.lock().is_none() {
+                let deleted = self.deleted.find(&queue.topic, queue.id);
+                queue.restart(deleted.map_or(0, |deleted| deleted.next_offset));
             }
         }
         let is_oldest = start.dispatch == self.log.min();
@@ -287,7 +314,8 @@ impl Recovery<'_> {
         let (number, next) = (layout.queue_offset, queue.next());
         let has_units = queue.files.lock().is_some() || next > queue.tail.lock().base();
         if number < next {
-            if number > 0 || !has_units {
+            let deleted = self.deleted.find(topic, layout.queue_id).map_or(0, |deleted| deleted.before);
+            if number > 0 || at < deleted {
                 report.repeated += 1;
                 return Ok(());
             }

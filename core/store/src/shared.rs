@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::bell::{Bells, Worker};
 use crate::checkpoint::CheckpointFiles;
 use crate::config::{FlushDisk, StoreConfig};
+use crate::deleted::DeletedQueues;
 use crate::flush::Flush;
 use crate::gate::Gate;
 use crate::index::Index;
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) flushing: Mutex<()>,
     pub(crate) queue_writer: Mutex<crate::workers::QueueWriter>,
     pub(crate) checkpoint: Mutex<CheckpointFiles>,
+    pub(crate) deleted: Mutex<DeletedQueues>,
     /// Whether the queue thread was asked to write now and has not begun.
     pub(crate) queues_hurried: AtomicBool,
     pub(crate) stopping: AtomicBool,

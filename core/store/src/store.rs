@@ -12,6 +12,7 @@ use crate::bell::Bells;
 use crate::checkpoint::CheckpointFiles;
 use crate::config::StoreConfig;
 use crate::config_file::ConfigFile;
+use crate::deleted::DeletedQueues;
 use crate::error::{AppendError, IoContext as _, StoreError};
 use crate::flush::{Flush, Flushed};
 use crate::fs::DiskSpace;
@@ -84,6 +85,7 @@ impl Store {
         let log = CommitLog::load(&config)?;
         let (queues, queue_files) = (QueueTable::default(), QueueFiles::new(&config));
         queue_files.load(&queues)?;
+        let deleted = DeletedQueues::load(&config)?;
         let (checkpoint_files, checkpoint, note) = CheckpointFiles::open(&config)?;
         // From here on files may change: whoever finds them half done must know.
         create_abort(&config)?;
@@ -94,6 +96,7 @@ impl Store {
             files: &queue_files,
             checkpoint,
             note,
+            deleted: &deleted,
             unsynced: Vec::new().into(),
         };
         let Recovered { writer, timestamp, report, queued, unsynced } = recovery.run(clean)?;
@@ -124,6 +127,7 @@ impl Store {
             progress,
             flushing: Mutex::default(),
             checkpoint: Mutex::new(checkpoint_files),
+            deleted: Mutex::new(deleted),
             queues_hurried: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             threads: Mutex::default(),
@@ -382,6 +386,8 @@ impl Shared {
         let queues = self.queues.of_topic(topic);
         let dir = self.config.consume_queue_dir().join(topic);
         let _writer = self.queue_writer.lock();
+        let mut deleted = self.deleted.lock();
+        deleted.note(&queues, self.log.min(), self.log.end())?;
         // Recovery takes fewer queues than noted for a loss, so the note goes first.
         self.queue_files.forget(&queues);
         self.write_checkpoint()?;
@@ -389,7 +395,9 @@ impl Shared {
             let dropped = self.queue_files.remove_all(queue).context("remove queue files in", &dir)?;
             self.gate.pending.fetch_sub(dropped, Ordering::Relaxed);
         }
-        Ok(())
+        // Once more: messages may have come meanwhile.
+        let end = self.log.end();
+        deleted.note(&queues, self.log.min(), end)
     }
 }
 

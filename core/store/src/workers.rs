@@ -183,7 +183,11 @@ impl Shared {
                 return;
             }
             // A quiet moment is used to bring everything to the disk, so that a later recovery has little to read.
-            if let Err(error) = self.write_queues(!pending()) {
+            let quiet = !pending();
+            if quiet {
+                self.log.release();
+            }
+            if let Err(error) = self.write_queues(quiet) {
                 tracing::warn!(%error, "consume queues cannot be written");
                 self.bells.pause(Worker::Queues, ERROR_PAUSE);
             }

@@ -1,5 +1,7 @@
 //! Appending, reading, closing and opening again.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod common;
 
 use common::{block_on, config, drain, manual_clock, read, record, records};

@@ -1,5 +1,7 @@
 //! Sizes around every limit: the end of a file, batches that do not fit, long names and properties.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod common;
 
 use common::{apache, config, drain, fast_dir, record};

@@ -1,5 +1,7 @@
 //! Many threads at once: appenders, readers, a topic that comes and goes, stops in the middle.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod common;
 
 use common::{apache, block_on, config, drain, fast_dir, read, record, records};

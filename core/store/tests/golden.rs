@@ -1,5 +1,7 @@
 //! The bytes that the store writes, compared with verified ones.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod common;
 
 use common::{apache, config, manual_clock, record};

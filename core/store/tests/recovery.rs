@@ -1,5 +1,7 @@
 //! Opening what a crash, a torn write or a careless hand has left.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod common;
 
 use common::{apache, block_on, config, copy_dir, drain, fast_dir, record, wait_until};
@@ -316,6 +318,71 @@ fn a_deleted_topic_is_gone_and_its_numbering_goes_on() {
     assert_eq!((store.min_offset("T", 0), store.max_offset("T", 0)), (400, 401));
     assert_eq!(bodies(&store, "T", 0), [b"new"]);
     assert!(!store.status().recovery.rebuilt);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_deleted_queue_stays_deleted_and_numbered_through_every_kind_of_start() {
+    let dir = fast_dir();
+    let root = dir.path().join("store");
+    filled(&root);
+    let store = Store::open(config(&root)).unwrap();
+    store.delete_topic("T").unwrap();
+    store.close().unwrap();
+    drop(store);
+    for round in 0..3 {
+        let store = Store::open(config(&root)).unwrap();
+        assert_eq!((store.min_offset("T", 0), store.max_offset("T", 0)), (400, 400), "{round}");
+        assert_eq!(store.max_offset("Other", 0), 12);
+        store.kill();
+        drop(store);
+        if round == 1 {
+            // Everything is built anew from a log that still has the records.
+            std::fs::remove_dir_all(root.join("consumequeue")).unwrap();
+            std::fs::remove_file(root.join("mq-recovery")).unwrap();
+        }
+    }
+    let store = Store::open(config(&root)).unwrap();
+    assert_eq!(store.append(&record("T", 0, b"new", "")).unwrap().queue_offset, 400);
+    store.kill();
+    drop(store);
+    std::fs::remove_dir_all(root.join("consumequeue")).unwrap();
+    let store = Store::open(config(&root)).unwrap();
+    assert_eq!((store.min_offset("T", 0), store.max_offset("T", 0)), (400, 401));
+    assert_eq!(bodies(&store, "T", 0), [b"new"]);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_topic_that_apache_deleted_and_made_again_has_only_its_new_messages() {
+    let dir = fast_dir();
+    let root = dir.path().join("store");
+    for body in ["old 0", "old 1", "old 2"] {
+        let store = Store::open(config(&root)).unwrap();
+        store.append(&record("T", 0, body.as_bytes(), "")).unwrap();
+        store.close().unwrap();
+    }
+    // Apache's deletion: the queue is gone, and numbering starts again.
+    std::fs::remove_dir_all(root.join("consumequeue/T")).unwrap();
+    std::fs::remove_file(root.join("mq-recovery")).unwrap();
+    std::fs::remove_file(root.join("checkpoint")).unwrap();
+    let store = Store::open(config(&root)).unwrap();
+    // Without any queue all is built anew: nothing tells that the topic was deleted.
+    assert_eq!(store.max_offset("T", 0), 3);
+    store.append(&record("Other", 0, b"x", "")).unwrap();
+    store.close().unwrap();
+    drop(store);
+    std::fs::remove_dir_all(root.join("consumequeue/T")).unwrap();
+    std::fs::remove_file(root.join("mq-recovery")).unwrap();
+    let store = Store::open(config(&root)).unwrap();
+    let again = store.append(&record("T", 0, b"new 0", "")).unwrap();
+    assert_eq!(again.queue_offset, 0);
+    store.append(&record("T", 0, b"new 1", "")).unwrap();
+    store.kill();
+    drop(store);
+    std::fs::remove_dir_all(root.join("consumequeue")).unwrap();
+    let store = Store::open(config(&root)).unwrap();
+    assert_eq!(bodies(&store, "T", 0), [b"new 0", b"new 1"]);
     store.close().unwrap();
 }
 

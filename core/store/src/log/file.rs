@@ -21,7 +21,9 @@ pub(crate) struct LogFile {
     pub(crate) start: u64,
     pub(crate) size: u64,
     path: PathBuf,
-    file: Arc<dyn File>,
+    fs: Arc<dyn FileSystem>,
+    /// Open while there may be something to sync or reserve; the mapping does not need it.
+    file: Mutex<Option<Arc<dyn File>>>,
     map: Arc<Mapping>,
     whole: Bytes,
     /// Bytes from the file's start that have disk blocks. Only grows.
@@ -32,20 +34,20 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     /// Makes an empty file of its full size and makes its name durable.
-    pub(crate) fn create(fs: &dyn FileSystem, dir: &Path, start: u64, size: u64) -> io::Result<LogFile> {
+    pub(crate) fn create(fs: &Arc<dyn FileSystem>, dir: &Path, start: u64, size: u64) -> io::Result<LogFile> {
         let path = dir.join(file_name(start));
         // A leftover of an earlier attempt is emptied, so that no stale record can be taken for a new one.
         let file = fs.open(&path, OpenMode::Truncate)?;
         file.set_size(size)?;
         fs.sync_dir(dir)?;
-        LogFile::mapped(path, file, start, size, true, 0)
+        LogFile::mapped(fs, path, file, start, size, Some(0))
     }
 
     /// Opens a file that has its full size.
     ///
     /// `written` is where its content ends; behind it blocks are reserved anew.
     pub(crate) fn open(
-        fs: &dyn FileSystem,
+        fs: &Arc<dyn FileSystem>,
         dir: &Path,
         start: u64,
         size: u64,
@@ -54,18 +56,18 @@ impl LogFile {
         let path = dir.join(file_name(start));
         let mode = if written.is_some() { OpenMode::Write } else { OpenMode::Read };
         let file = fs.open(&path, mode)?;
-        LogFile::mapped(path, file, start, size, written.is_some(), written.unwrap_or(size))
+        LogFile::mapped(fs, path, file, start, size, written)
     }
 
     fn mapped(
+        fs: &Arc<dyn FileSystem>,
         path: PathBuf,
         file: Arc<dyn File>,
         start: u64,
         size: u64,
-        writable: bool,
-        reserved: u64,
+        written: Option<u64>,
     ) -> io::Result<LogFile> {
-        let map = Arc::new(file.map(writable)?);
+        let map = Arc::new(file.map(written.is_some())?);
         if map.size() as u64 != size {
             return Err(io::Error::other(format!(
                 "the file has {} bytes where it must have {size}",
@@ -76,13 +78,26 @@ impl LogFile {
             start,
             size,
             path,
+            fs: Arc::clone(fs),
             whole: map.bytes(),
             map,
-            file,
-            reserved: AtomicU64::new(reserved),
+            file: Mutex::new(written.map(|_| file)),
+            reserved: AtomicU64::new(written.unwrap_or(size)),
             reserving: Mutex::new(()),
             read: AtomicU64::new(0),
         })
+    }
+
+    fn file(&self) -> io::Result<Arc<dyn File>> {
+        if let Some(file) = &*self.file.lock() {
+            return Ok(Arc::clone(file));
+        }
+        self.fs.open(&self.path, OpenMode::Read)
+    }
+
+    /// Closes the descriptor of a file to which nothing is written any more; it stays mapped.
+    pub(crate) fn close(&self) {
+        self.file.lock().take();
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -108,7 +123,7 @@ impl LogFile {
         let _one = self.reserving.lock();
         let from = self.reserved();
         if from < to {
-            self.file.reserve(from, to - from)?;
+            self.file()?.reserve(from, to - from)?;
             self.reserved.store(to, Ordering::Release);
         }
         Ok(())
@@ -154,16 +169,24 @@ impl LogFile {
 
     /// Makes all that was written to the file durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync()
+        self.file()?.sync()
     }
 
     /// Where, at or behind `at` in the file, something may have been written.
     pub(crate) fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
-        self.file.next_data(at)
+        self.file()?.next_data(at)
     }
 
-    /// Makes everything from `from` on read as zeros.
-    pub(crate) fn zero_from(&self, from: u64) -> io::Result<()> {
-        self.file.zero(from, self.size.saturating_sub(from))
+    /// Makes everything from `from` on read as zeros; `false` if it did already.
+    pub(crate) fn zero_from(&self, from: u64) -> io::Result<bool> {
+        const BLOCK: u64 = 4096;
+        let file = self.file()?;
+        let block = from.next_multiple_of(BLOCK).min(self.size);
+        let partial = self.bytes(from..block).unwrap_or_default();
+        if partial.iter().all(|byte| *byte == 0) && (block == self.size || file.next_data(block)?.is_none()) {
+            return Ok(false);
+        }
+        file.zero(from, self.size.saturating_sub(from))?;
+        Ok(true)
     }
 }
