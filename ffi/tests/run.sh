@@ -49,7 +49,7 @@ finish() {
     exit
 }
 
-try "the library builds" cargo build --locked --profile "$profile" -p mq-ffi || finish
+try "the library builds" cargo build --locked --profile "$profile" --workspace || finish
 try "the headers are what the sources say" cargo run --locked --quiet -p mq-ffi-xtask -- header --check
 nm -D --defined-only "$built/libmq.so" | awk '{ print $3 }' | LC_ALL=C sort >"$out/symbols.txt"
 try "the exported symbols are the recorded ones" diff -u ffi/symbols.txt "$out/symbols.txt"
