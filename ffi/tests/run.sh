@@ -60,7 +60,7 @@ note $? "the SONAME is libmq.so.0"
 
 install_package() {
     cmake -S ffi -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DMQ_CARGO_PROFILE="$profile" \
-        -DMQ_CARGO_TARGET_DIR="$CARGO_TARGET_DIR" >"$out/cmake.log" &&
+        -DMQ_CARGO_TARGET_DIR="$CARGO_TARGET_DIR" -DMQ_CARGO_SELECT=--workspace >"$out/cmake.log" &&
         cmake --build "$out/cmake" >>"$out/cmake.log" 2>&1 && cmake --install "$out/cmake" >>"$out/cmake.log"
 }
 try "the package installs" install_package || finish
