@@ -115,7 +115,10 @@ impl MessageView {
     /// The unique id that its producer gave it; the same on every attempt.
     #[must_use]
     pub fn message_id(&self) -> Cow<'_, str> {
-        self.property(key::UNIQ_KEY).map_or_else(|| Cow::Owned(self.offset_message_id()), Cow::Borrowed)
+        // The first one: brokers before 5.4 put the properties of a whole batch, its id too, behind those of each message.
+        let mut pairs = mq_protocol::property::pairs(self.0.record.properties());
+        let id = pairs.find(|(name, _)| *name == key::UNIQ_KEY).map(|(_, id)| id);
+        id.map_or_else(|| Cow::Owned(self.offset_message_id()), Cow::Borrowed)
     }
 
     /// Where it is stored; another on every attempt.
