@@ -10,6 +10,7 @@ import struct
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.interop import remoting
 from tests.interop.remoting import Frame
@@ -200,6 +201,14 @@ class _Connection:
         self._recorder.keep(kind, raw)
 
 
+def _heartbeat(body: dict[str, Any]) -> str:
+    """Who is alive: a producer alone, or a consumer, of some tags or of all."""
+    subscriptions = [s for c in body.get("consumerDataSet") or [] for s in c.get("subscriptionDataSet") or []]
+    if any(s.get("tagsSet") for s in subscriptions):
+        return "tags"
+    return "consumer" if subscriptions else ""
+
+
 # Topics whose messages are of one kind; frames of other topics are all alike.
 TOPICS = ("Plain", "Zlib", "Lz4", "Zstd", "Batch", "Props", "Delay")
 
@@ -210,6 +219,8 @@ def _variant(frame: Frame) -> str:
             topic = frame.ext.get("topic", "")
         case 310 | 320:
             topic = frame.ext.get("b", "")
+        case 34:
+            return _heartbeat(json.loads(frame.body))
         case 105:
             return "TBW102" if frame.ext.get("topic") == "TBW102" else ""
         case _:

@@ -33,6 +33,9 @@ use crate::workers::QueueWriter;
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Handle>);
 
+/// Batches of records that a query by key indexes itself before it looks.
+const QUERY_BATCHES: usize = 64;
+
 /// Closes the store with the last clone.
 #[derive(Debug)]
 struct Handle {
@@ -180,18 +183,37 @@ impl Store {
         (end <= self.shared().visible_end()).then_some(record)
     }
 
-    /// Records of a topic that have a key. What was stored in the last moments may be missing.
+    /// Records of a topic that have a key, those stored a moment ago included.
+    ///
+    /// Only when the index is far behind, under a flood of messages, the newest may be missing.
     #[must_use]
     pub fn query(&self, query: &KeyQuery<'_>) -> KeyResult {
-        let shared = self.shared();
-        shared.index.query(&shared.log, Entry::Key(query.key), query, shared.visible_end())
+        self.search(Entry::Key(query.key), query)
     }
 
     /// Records of a topic whose tag is the query's `key`. Tags are indexed as 5.5.0 does it.
     #[must_use]
     pub fn query_tag(&self, query: &KeyQuery<'_>) -> KeyResult {
+        self.search(Entry::Tag(query.key), query)
+    }
+
+    fn search(&self, entry: Entry<'_>, query: &KeyQuery<'_>) -> KeyResult {
         let shared = self.shared();
-        shared.index.query(&shared.log, Entry::Tag(query.key), query, shared.visible_end())
+        let end = shared.visible_end();
+        if shared.config.index_enable {
+            // The index thread lets records gather; a query does not wait for it but does the thread's work.
+            for _ in 0..QUERY_BATCHES {
+                match shared.index.build(&shared.log, end) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "the key index cannot be extended; the newest messages are not found");
+                        break;
+                    }
+                }
+            }
+        }
+        shared.index.query(&shared.log, entry, query, end)
     }
 
     /// Smallest queue offset whose message is still there; 0 for a queue that never had one.
