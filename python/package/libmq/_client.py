@@ -145,15 +145,15 @@ class PushConsumer:
         """
         if self._listener is None:
             raise Error("the consumer has no listener: set one with @consumer.listen", 14, "STATE")
-        with self._lock:
-            if not self._threads:
-                self._add_thread()
         try:
-            self._core.start()
+            self._core.start()  # first of all: in a forked child the lock below may be held for ever
         except Error as error:
             if error.name != "STATE" or not self._started:
                 raise
+            return
         self._started = True
+        with self._lock:
+            self._add_thread()
 
     def run(self) -> None:
         """Start, and stay until :meth:`close` is called, Ctrl-C is pressed or, on the main thread, SIGTERM comes.
