@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) flush: Arc<Flush>,
     pub(crate) bells: Arc<Bells>,
-    pub(crate) listeners: RwLock<Vec<Listener>>,
+    pub(crate) listeners: RwLock<Arc<[Listener]>>,
     pub(crate) has_listeners: AtomicBool,
     pub(crate) progress: Progress,
     /// Held while the log is synced, so that syncs come one after another.
@@ -141,8 +141,8 @@ impl Shared {
 
     /// Tells listeners; no lock may be held.
     pub(crate) fn announce(&self, arrival: &Arrival<'_>) {
-        let listeners = self.listeners.read().clone();
-        for listener in &listeners {
+        let listeners = Arc::clone(&self.listeners.read());
+        for listener in &*listeners {
             listener(arrival);
         }
     }

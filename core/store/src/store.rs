@@ -125,7 +125,7 @@ impl Store {
             queue_files,
             index,
             bells,
-            listeners: RwLock::default(),
+            listeners: RwLock::new([].into()),
             has_listeners: AtomicBool::new(false),
             progress,
             flushing: Mutex::default(),
@@ -274,7 +274,9 @@ impl Store {
     ///
     /// It must be quick and must not panic.
     pub fn on_arrival(&self, listener: Box<dyn Fn(&Arrival<'_>) + Send + Sync>) {
-        self.shared().listeners.write().push(listener.into());
+        let mut listeners = self.shared().listeners.write();
+        *listeners = listeners.iter().cloned().chain([listener.into()]).collect();
+        drop(listeners);
         self.shared().has_listeners.store(true, Ordering::Release);
     }
 
