@@ -170,6 +170,7 @@ impl Broker {
         let limits = Limits {
             connections: config.server_max_connections,
             idle: Duration::from_secs(config.server_channel_max_idle_time_seconds),
+            unfinished: config.server_max_unfinished_bytes,
         };
         let leave = watch::channel(false).0;
         let broker = Broker {
@@ -410,6 +411,7 @@ async fn start_namesrv(config: &BrokerConfig) -> Result<NameServer, BrokerError>
         kv_config_path: Some(config.store_path_root_dir.join("config").join("kvConfig.json")),
         server_channel_max_idle_time_seconds: config.server_channel_max_idle_time_seconds,
         server_max_connections: config.server_max_connections,
+        server_max_unfinished_bytes: config.server_max_unfinished_bytes,
         ..NameServerConfig::default()
     })
     .await

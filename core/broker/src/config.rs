@@ -10,7 +10,7 @@ mod value;
 
 pub use broker::BrokerConfig;
 pub use namesrv::NameServerConfig;
-pub use value::FlushDiskType;
+pub use value::{Addresses, BrokerRole, Delays, FlushDiskType, Hours};
 
 pub(crate) use properties::write as write_properties;
 pub(crate) use value::Value;

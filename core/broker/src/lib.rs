@@ -12,7 +12,8 @@ mod service;
 
 pub use broker::Broker;
 pub use config::{
-    BrokerConfig, ConfigError, FlushDiskType, NameServerConfig, Setting, TakesEffect, UnknownKey,
+    Addresses, BrokerConfig, BrokerRole, ConfigError, Delays, FlushDiskType, Hours, NameServerConfig,
+    Setting, TakesEffect, UnknownKey,
 };
 pub use error::BrokerError;
 pub use namesrv::NameServer;

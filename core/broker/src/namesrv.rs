@@ -62,6 +62,7 @@ impl NameServer {
         let limits = Limits {
             connections: config.server_max_connections,
             idle: Duration::from_secs(config.server_channel_max_idle_time_seconds),
+            unfinished: config.server_max_unfinished_bytes,
         };
         let scan = Duration::from_millis(config.scan_not_active_broker_interval);
         let state = Arc::new(State { config: RwLock::new(config), routes: Arc::default(), kv });

@@ -14,11 +14,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
+mod budget;
 mod connection;
 mod exchange;
 mod output;
 mod peer;
 
+use budget::{Budget, Share};
 pub(crate) use exchange::{Answer, Call, Dispatch, Refusal, Reply, Scratch, reply};
 pub(crate) use peer::{InvokeError, Peer, PeerId};
 
@@ -30,6 +32,8 @@ pub(crate) struct Limits {
     /// A connection without a byte in either direction for this long is closed (Apache:
     /// `serverChannelMaxIdleTimeSeconds`), and so is one whose frame stays incomplete for this long.
     pub(crate) idle: Duration,
+    /// Bytes of unfinished frames at one time over all connections; the connection that would exceed it is closed.
+    pub(crate) unfinished: usize,
 }
 
 /// How long the kernel lets sent bytes stay without an acknowledgement before it gives the peer up.
@@ -56,6 +60,7 @@ struct Shared {
     /// Told when the last connection has gone.
     empty: Notify,
     stop: watch::Sender<bool>,
+    unfinished: Arc<Budget>,
 }
 
 /// Binds a listening port; port 0 takes a free one.
@@ -78,6 +83,7 @@ impl Server {
             peers: Mutex::default(),
             empty: Notify::new(),
             stop: watch::channel(false).0,
+            unfinished: Arc::new(Budget::new(limits.unfinished)),
         });
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         let mut tasks: Vec<_> = listeners
@@ -185,11 +191,12 @@ fn welcome<D: Dispatch>(
     let peer = Arc::new(Peer::new(id, remote, local, writer));
     let gone = Departure { peer: peer.clone(), shared: shared.clone(), dispatch: dispatch.clone() };
     let stop = shared.stop.subscribe();
+    let share = Share::of(&shared.unfinished);
     // The table is locked while spawning, so that the task's departure finds its entry.
     let mut peers = shared.peers.lock();
     let task = tokio::spawn(async move {
         let name = gone.shared.name;
-        let end = connection::run(reader, &gone.peer, &*gone.dispatch, stop).await;
+        let end = connection::run(reader, &gone.peer, &*gone.dispatch, share, stop).await;
         let cut = gone.peer.why_cut();
         match (end, cut) {
             (_, Some(reason)) => {
@@ -236,8 +243,9 @@ async fn sweep(shared: Arc<Shared>) {
         tick.tick().await;
         let peers: Vec<Arc<Peer>> = shared.peers.lock().values().map(|(peer, _)| peer.clone()).collect();
         for peer in peers {
-            if let Some(reason) = peer.overdue(idle) {
-                peer.cut(reason);
+            match peer.overdue(idle) {
+                Some(reason) => peer.cut(reason),
+                None => peer.rest(),
             }
         }
     }

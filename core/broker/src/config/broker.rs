@@ -9,7 +9,7 @@ use std::time::Duration;
 use mq_store::{Clock, DelayLevels, FlushDisk, StoreConfig, StoreError};
 
 use super::settings;
-use super::value::{Addresses, Delays, FlushDiskType, Hours};
+use super::value::{Addresses, BrokerRole, Delays, FlushDiskType, Hours};
 
 settings! {
     /// Settings of a broker, under the names of Apache's `broker.conf`; see [`BrokerConfig::TABLE`].
@@ -23,6 +23,8 @@ settings! {
         broker_cluster_name: String = "DefaultCluster".to_owned(), "brokerClusterName", AtStart;
         /// Id of this broker; 0 is the master, which is what this broker can be.
         broker_id: i64 = 0, "brokerId", AtStart, 0..=0;
+        /// Role of this broker; it cannot be a replica.
+        broker_role: BrokerRole = BrokerRole::AsyncMaster, "brokerRole", AtStart;
         /// Port to listen on; 0 takes a free one. The port two below is opened as well when it is free (Apache's
         /// fast port, which older clients use).
         listen_port: u16 = 10_911, "listenPort", AtStart;
@@ -46,12 +48,16 @@ settings! {
         max_hash_slot_num: u32 = 5_000_000, "maxHashSlotNum", AtStart, 1..=100_000_000;
         /// Entries of an index file. Must stay as it was when the store was made.
         max_index_num: u32 = 20_000_000, "maxIndexNum", AtStart, 2..=400_000_000;
+        /// Whether messages can be found by key.
+        message_index_enable: bool = true, "messageIndexEnable", AtStart;
         /// Whether a send is answered before or after the disk has the message.
         flush_disk_type: FlushDiskType = FlushDiskType::Async, "flushDiskType", AtStart;
         /// Time between two flushes of the commit log, in milliseconds.
         flush_interval_commit_log: u64 = 500, "flushIntervalCommitLog", AtStart, 1..=3_600_000;
         /// Time between two flushes of the consume queues, in milliseconds.
         flush_interval_consume_queue: u64 = 1_000, "flushIntervalConsumeQueue", AtStart, 1..=3_600_000;
+        /// Time between two flushes of all consume queues, in milliseconds.
+        flush_consume_queue_thorough_interval: u64 = 60_000, "flushConsumeQueueThoroughInterval", AtStart, 1..=3_600_000;
         /// Longest wait of a send for the disk, in milliseconds; then FLUSH_DISK_TIMEOUT.
         sync_flush_timeout: u64 = 5_000, "syncFlushTimeout", AtStart, 1..=3_600_000;
         /// Largest body of a message in bytes.
@@ -68,6 +74,14 @@ settings! {
         disk_space_warning_level_ratio: u32 = 90, "diskSpaceWarningLevelRatio", AtStart, 35..=100;
         /// Whether files are deleted before their time when the disk is nearly full.
         clean_file_forcibly_enable: bool = true, "cleanFileForciblyEnable", AtStart;
+        /// Most files that are deleted at one time.
+        delete_file_batch_max: usize = 10, "deleteFileBatchMax", AtStart, 1..=100_000;
+        /// Time between two looks for files to delete, in milliseconds.
+        clean_resource_interval: u64 = 10_000, "cleanResourceInterval", AtStart, 10..=86_400_000;
+        /// Part of the memory in percent that the newest messages are taken to occupy; older ones count as on disk.
+        access_message_in_memory_max_ratio: u32 = 40, "accessMessageInMemoryMaxRatio", AtStart, 1..=100;
+        /// Start although the log is damaged in its middle, and lose what follows; our own setting.
+        accept_damaged_log: bool = false, "acceptDamagedLog", AtStart;
         /// Delays of the levels 1, 2, 3 … of delayed messages and of retries.
         message_delay_level: Delays = Delays::default(), "messageDelayLevel", AtStart;
         /// Whether a send to an unknown topic makes it, after the pattern of TBW102.
@@ -136,6 +150,8 @@ settings! {
         server_channel_max_idle_time_seconds: u64 = 120, "serverChannelMaxIdleTimeSeconds", AtStart, 1..=86_400;
         /// Most connections at one time; our own setting.
         server_max_connections: usize = 10_000, "serverMaxConnections", AtStart, 1..=1_000_000;
+        /// Most bytes of frames that are not complete yet, over all connections; our own setting.
+        server_max_unfinished_bytes: usize = 536_870_912, "serverMaxUnfinishedBytes", AtStart, 16_777_216..=1_099_511_627_776;
     }
 }
 
@@ -147,6 +163,7 @@ impl BrokerConfig {
             commit_log: self.store_path_commit_log.clone(),
             commit_log_file_size: self.mapped_file_size_commit_log,
             consume_queue_file_size: self.mapped_file_size_consume_queue,
+            index_enable: self.message_index_enable,
             index_slots: self.max_hash_slot_num,
             index_entries: self.max_index_num,
             flush_disk: match self.flush_disk_type {
@@ -155,6 +172,9 @@ impl BrokerConfig {
             },
             flush_interval: Duration::from_millis(self.flush_interval_commit_log),
             flush_consume_queue_interval: Duration::from_millis(self.flush_interval_consume_queue),
+            flush_consume_queue_thorough_interval: Duration::from_millis(
+                self.flush_consume_queue_thorough_interval,
+            ),
             sync_flush_timeout: Duration::from_millis(self.sync_flush_timeout),
             max_message_size: self.max_message_size,
             delay_levels: DelayLevels::parse(self.message_delay_level.as_str())?,
@@ -168,6 +188,10 @@ impl BrokerConfig {
             clean_file_forcibly_enable: self.clean_file_forcibly_enable,
             disk_space_clean_forcibly_ratio: percent(self.disk_space_clean_forcibly_ratio),
             disk_space_warning_level_ratio: percent(self.disk_space_warning_level_ratio),
+            delete_file_batch_max: self.delete_file_batch_max,
+            clean_resource_interval: Duration::from_millis(self.clean_resource_interval),
+            access_in_memory_max_ratio: percent(self.access_message_in_memory_max_ratio),
+            accept_damaged_log: self.accept_damaged_log,
             clock,
             ..StoreConfig::at(&self.store_path_root_dir)
         })

@@ -32,5 +32,7 @@ settings! {
         server_channel_max_idle_time_seconds: u64 = 120, "serverChannelMaxIdleTimeSeconds", AtStart, 1..=86_400;
         /// Most connections at one time; our own setting.
         server_max_connections: usize = 10_000, "serverMaxConnections", AtStart, 1..=1_000_000;
+        /// Most bytes of frames that are not complete yet, over all connections; our own setting.
+        server_max_unfinished_bytes: usize = 536_870_912, "serverMaxUnfinishedBytes", AtStart, 16_777_216..=1_099_511_627_776;
     }
 }

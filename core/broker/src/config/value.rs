@@ -154,6 +154,35 @@ impl Value for FlushDiskType {
     }
 }
 
+/// What a broker is within its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Default)]
+pub enum BrokerRole {
+    /// `ASYNC_MASTER`
+    #[default]
+    AsyncMaster,
+    /// `SYNC_MASTER`; the same here, as there are no replicas to wait for.
+    SyncMaster,
+}
+
+impl Value for BrokerRole {
+    const EXPECTED: &'static str = "ASYNC_MASTER or SYNC_MASTER; this broker cannot be a SLAVE";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "ASYNC_MASTER" => Some(BrokerRole::AsyncMaster),
+            "SYNC_MASTER" => Some(BrokerRole::SyncMaster),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            BrokerRole::AsyncMaster => "ASYNC_MASTER".to_owned(),
+            BrokerRole::SyncMaster => "SYNC_MASTER".to_owned(),
+        }
+    }
+}
+
 /// A list of addresses, separated by `;`, each `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Default)]
 pub struct Addresses(pub Vec<String>);

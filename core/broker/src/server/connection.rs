@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
 
+use super::budget::Share;
 use super::exchange::{Answer, Call, Dispatch, Refusal, Reply, Scratch};
 use super::output::Output;
 use super::peer::{Letter, Peer};
@@ -20,7 +21,7 @@ use super::peer::{Letter, Peer};
 /// While more than this waits to be written, no further request of the connection is handled.
 const HIGH_WATER: usize = 1024 * 1024;
 /// Room for one read: the least, and what it grows to while reads fill it.
-const READ_MIN: usize = 4 * 1024;
+const READ_MIN: usize = 1024;
 const READ_MAX: usize = 128 * 1024;
 /// Most answers of one connection that may come later.
 const MAX_LATER: usize = 4096;
@@ -34,12 +35,14 @@ pub(super) enum End {
     Io(#[from] io::Error),
     #[error("the peer closed it in the middle of a frame, after {0} bytes")]
     HalfFrame(usize),
+    #[error("all connections together hold too many bytes of frames that are not complete")]
+    Budget,
 }
 
 impl End {
     /// Whether the peer broke the protocol, rather than just went away.
     pub(super) fn is_fault(&self) -> bool {
-        matches!(self, End::Frame(_))
+        matches!(self, End::Frame(_) | End::Budget)
     }
 }
 
@@ -47,6 +50,8 @@ struct Connection<'a, D> {
     peer: &'a Arc<Peer>,
     dispatch: &'a D,
     input: BytesMut,
+    /// What the input may take of the memory for unfinished frames.
+    share: Share,
     /// Room for the next read; follows what reads bring.
     read_size: usize,
     /// Whether requests wait in `input` or `letters` because too much output waits.
@@ -61,12 +66,14 @@ pub(super) async fn run<D: Dispatch>(
     mut reader: OwnedReadHalf,
     peer: &Arc<Peer>,
     dispatch: &D,
+    share: Share,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), End> {
     let mut connection = Connection {
         peer,
         dispatch,
         input: BytesMut::new(),
+        share,
         read_size: READ_MIN,
         held_back: false,
         letters: VecDeque::new(),
@@ -89,8 +96,11 @@ pub(super) async fn run<D: Dispatch>(
             continue;
         }
         let reading = open && !stopping;
+        if peer.may_rest() {
+            connection.give_back_buffers();
+        }
         if reading {
-            connection.make_room();
+            connection.make_room()?;
         }
         let Connection { input, output, later, .. } = &mut connection;
         tokio::select! {
@@ -186,7 +196,7 @@ impl<D: Dispatch> Connection<'_, D> {
     }
 
     /// Prepares the input buffer. It grows as bytes arrive, never at the word of a length field.
-    fn make_room(&mut self) {
+    fn make_room(&mut self) -> Result<(), End> {
         if self.input.is_empty() && self.input.capacity() > 2 * READ_MAX {
             self.input = BytesMut::new();
         }
@@ -198,7 +208,21 @@ impl<D: Dispatch> Connection<'_, D> {
             }
             None => self.read_size,
         };
+        if !self.share.hold(self.input.len() + room) {
+            return Err(End::Budget);
+        }
         self.input.reserve(room);
+        Ok(())
+    }
+
+    /// A connection that is quiet keeps no buffers.
+    fn give_back_buffers(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.read_size = READ_MIN;
+        }
+        self.output.give_back_buffer();
+        self.scratch = Scratch::default();
     }
 
     fn note_read(&mut self) {

@@ -50,6 +50,13 @@ impl Output {
         }
     }
 
+    /// Frees memory that is not needed now.
+    pub(super) fn give_back_buffer(&mut self) {
+        if self.is_empty() {
+            self.tail = BytesMut::new();
+        }
+    }
+
     /// Writes until all is out or the socket takes no more; tells how many bytes went out.
     pub(super) fn write(&mut self, socket: &OwnedWriteHalf) -> io::Result<usize> {
         let mut total = 0;

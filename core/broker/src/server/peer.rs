@@ -23,6 +23,8 @@ const MAX_LETTER_BYTES: usize = 8 * 1024 * 1024;
 const MAX_CALLS: usize = 1024;
 /// A peer that takes no byte of its answers for this long is cut off.
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// A connection that moved no byte for this long gives its buffers back.
+const REST: Duration = Duration::from_secs(10);
 
 /// What other tasks leave for a connection's task.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ pub(crate) struct Peer {
     pub(super) socket: OwnedWriteHalf,
     mailbox: Mutex<Mailbox>,
     has_mail: AtomicBool,
+    may_rest: AtomicBool,
     pub(super) wake: Notify,
     calls: Mutex<HashMap<i32, oneshot::Sender<Frame>>>,
     next_opaque: AtomicI32,
@@ -76,6 +79,8 @@ pub(crate) struct Peer {
 struct Clock {
     start: Instant,
     active: AtomicU64,
+    /// The time of activity after which the connection was told to rest.
+    rested: AtomicU64,
     frame_began: AtomicU64,
     write_blocked: AtomicU64,
 }
@@ -100,6 +105,7 @@ impl Peer {
             socket,
             mailbox: Mutex::default(),
             has_mail: AtomicBool::new(false),
+            may_rest: AtomicBool::new(false),
             wake: Notify::new(),
             calls: Mutex::default(),
             next_opaque: AtomicI32::new(1),
@@ -108,6 +114,7 @@ impl Peer {
             clock: Clock {
                 start: Instant::now(),
                 active: AtomicU64::new(1),
+                rested: AtomicU64::new(0),
                 frame_began: AtomicU64::new(0),
                 write_blocked: AtomicU64::new(0),
             },
@@ -242,6 +249,21 @@ impl Peer {
         if blocked != (since != 0) || (blocked && progress) {
             self.clock.write_blocked.store(if blocked { self.clock.now() } else { 0 }, Ordering::Relaxed);
         }
+    }
+
+    /// Tells a connection that has become quiet, once, to give its buffers back.
+    pub(super) fn rest(&self) {
+        let active = self.clock.active.load(Ordering::Relaxed);
+        let quiet = u128::from(self.clock.now().saturating_sub(active)) >= REST.as_millis();
+        if quiet && self.clock.rested.swap(active, Ordering::Relaxed) != active {
+            self.may_rest.store(true, Ordering::Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether it was told so since the last time this was asked.
+    pub(super) fn may_rest(&self) -> bool {
+        self.may_rest.load(Ordering::Relaxed) && self.may_rest.swap(false, Ordering::Relaxed)
     }
 
     /// Why this connection should be closed now, if it should.

@@ -126,21 +126,26 @@ impl Client {
         }
     }
 
-    /// The answer to a request that was posted.
-    pub(crate) async fn answer(&mut self, opaque: i32) -> Frame {
+    /// The answer to a request that was posted; `None` if the server closes the connection instead.
+    pub(crate) async fn try_answer(&mut self, opaque: i32) -> Option<Frame> {
         if let Some(at) = self.answers.iter().position(|frame| frame.opaque == opaque) {
-            return self.answers.remove(at).unwrap();
+            return self.answers.remove(at);
         }
         loop {
-            let frame = self.read().await.expect("the server closed the connection");
+            let frame = self.read().await?;
             if !frame.is_response() {
                 self.requests.push_back(frame);
             } else if frame.opaque == opaque {
-                return frame;
+                return Some(frame);
             } else {
                 self.answers.push_back(frame);
             }
         }
+    }
+
+    /// The answer to a request that was posted.
+    pub(crate) async fn answer(&mut self, opaque: i32) -> Frame {
+        self.try_answer(opaque).await.expect("the server closed the connection")
     }
 
     /// The next request that the server sends of its own accord.

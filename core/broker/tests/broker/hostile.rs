@@ -7,6 +7,7 @@ use mq_broker::{NameServer, NameServerConfig};
 use mq_protocol::header::PullMessageRequest;
 use mq_protocol::{Frame, RequestCode, ResponseCode};
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 
 use crate::client::{Client, TestBroker, pull_header, send_request, until, within};
 
@@ -202,6 +203,37 @@ async fn more_connections_than_allowed_are_closed_and_room_is_found_again() {
                 let mut byte = [0];
                 c.stream.peek(&mut byte).await.is_ok_and(|n| n > 0)
             }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unfinished_frames_of_many_connections_take_bounded_memory() {
+    within(async {
+        let broker =
+            TestBroker::start_with(|config| config.set("serverMaxUnfinishedBytes", "16777216").unwrap())
+                .await;
+        // Each begins a frame of 15 MiB and sends 7 of them: no three fit at the same time.
+        let mut senders = JoinSet::new();
+        for _ in 0..4 {
+            let mut c = broker.client().await;
+            senders.spawn(async move {
+                let mut wire = vec![0; 7 * 1024 * 1024];
+                wire[..4].copy_from_slice(&(15_u32 * 1024 * 1024).to_be_bytes());
+                let _ = c.stream.write_all(&wire).await;
+                c.closed().await;
+            });
+        }
+        for _ in 0..2 {
+            senders.join_next().await.unwrap().unwrap();
+        }
+        senders.shutdown().await;
+        until("the memory is free again", async || {
+            let mut c = broker.client().await;
+            let opaque = c.post(send_request("T", 0, "", &vec![b'x'; 4_000_000])).await;
+            c.try_answer(opaque).await.is_some_and(|answer| answer.response_code() == ResponseCode::SUCCESS)
         })
         .await;
     })
