@@ -249,9 +249,8 @@ def main() -> int:
         good &= demo.shared()
     finally:
         demo.close()
-    print(
-        f"\n{'all messages arrived, once and unchanged' if good else f'SOMETHING IS WRONG; logs: {folder}'}, {time.monotonic() - start:.1f} s"
-    )
+    verdict = "all messages arrived, once and unchanged" if good else f"SOMETHING IS WRONG; logs: {folder}"
+    print(f"\n{verdict}, {time.monotonic() - start:.1f} s")
     if good:
         shutil.rmtree(folder)
     return 0 if good else 1
