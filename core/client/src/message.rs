@@ -9,6 +9,7 @@ use chrono::{Datelike, Local, Months, TimeZone};
 use mq_protocol::id::UniqueIds;
 use mq_protocol::name;
 use mq_protocol::property::{self, MAX_PROPERTIES, PropertyError, key, push_pair};
+use tokio::time::Instant;
 
 use crate::{Error, ErrorCode};
 
@@ -250,6 +251,12 @@ pub struct SendReceipt {
     pub region_id: Option<String>,
 }
 
+/// The moment when a time limit that begins now is over; however long it is.
+pub(crate) fn deadline(limit: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + limit.min(LONGEST)
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -331,6 +338,11 @@ mod tests {
         );
         let long = Message::new("T", "x").property("p", "x".repeat(32_760));
         assert_eq!(long.encode_properties("ID").unwrap_err().code(), ErrorCode::TooLarge);
+    }
+
+    #[test]
+    fn no_time_limit_is_too_long() {
+        assert!(deadline(Duration::MAX) > deadline(Duration::from_secs(3600)));
     }
 
     #[test]

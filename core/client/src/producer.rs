@@ -10,6 +10,7 @@ use mq_protocol::{Frame, RequestCode, ResponseCode};
 use tokio::time::Instant;
 
 use crate::client::Inner as ClientInner;
+use crate::message::deadline;
 use crate::remoting::{Refused, refusal};
 use crate::route::{PublishQueue, Route, Template};
 use crate::{Error, ErrorCode, Message, ProducerConfig, SendReceipt, SendStatus};
@@ -71,7 +72,7 @@ impl Producer {
         timeout: Duration,
     ) -> impl Future<Output = Result<SendReceipt, Error>> + Send + '_ {
         let choice = Choice::of(&message);
-        self.inner.send_one(message, choice, Instant::now() + timeout)
+        self.inner.send_one(message, choice, deadline(timeout))
     }
 
     /// Sends a message to this very queue; it is not tried again on another.
@@ -85,7 +86,7 @@ impl Producer {
         timeout: Duration,
     ) -> Result<SendReceipt, Error> {
         let choice = Choice::Exactly { broker_name: queue.broker_name.clone(), queue_id: queue.queue_id };
-        self.inner.send_one(message, choice, Instant::now() + timeout).await
+        self.inner.send_one(message, choice, deadline(timeout)).await
     }
 
     /// Sends messages of one topic as one request: all are stored, in order and in one queue, or none is.
@@ -110,7 +111,7 @@ impl Producer {
     ) -> Result<SendReceipt, Error> {
         let inner = &self.inner;
         inner.check_open()?;
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         let choice = messages.first().map_or(Choice::Any, Choice::of);
         let outgoing = Outgoing::batch(&messages, &inner.client, &inner.config)?;
         let _permit = inner.in_flight.enter(outgoing.body.len(), deadline).await?;
@@ -124,7 +125,7 @@ impl Producer {
     pub async fn send_oneway(&self, message: Message) -> Result<(), Error> {
         let inner = &self.inner;
         inner.check_open()?;
-        let deadline = Instant::now() + inner.config.send_timeout;
+        let deadline = deadline(inner.config.send_timeout);
         let choice = Choice::of(&message);
         let outgoing = inner.prepare(message).await?;
         let _permit = inner.in_flight.enter(outgoing.body.len(), deadline).await?;

@@ -207,6 +207,9 @@ async fn members_of_a_group_share_its_queues_and_lose_nothing() {
     for (inbox, before) in inboxes.iter().zip(before) {
         assert!(inbox.count() > before, "each member gets some");
     }
+    // With the queues at rest nothing comes twice.
+    let shared = inboxes.iter().flat_map(|inbox| inbox.bodies()).filter(|body| body.starts_with("shared"));
+    assert_eq!(shared.count(), 60);
     // One leaves, its queues go to the others.
     within(consumers[0].close()).await;
     within(clients[0].close()).await;

@@ -51,7 +51,7 @@ impl Inner {
     /// Sends the offsets of queues that are given up and waits until the brokers have them.
     pub(super) async fn persist(&self, queues: &[Arc<ProcessQueue>]) {
         let commits = queues.iter().map(|queue| async {
-            let Some(offset) = queue.commit_offset() else { return };
+            let Some(offset) = queue.commit_offset().filter(|_| !queue.is_dropped()) else { return };
             if let Err(error) = self.commit(&queue.queue, offset).await {
                 let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
                 tracing::warn!(group = self.group, topic, queue = id, offset, %error, "offset not committed; messages may come again");

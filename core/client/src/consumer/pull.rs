@@ -28,11 +28,18 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) async fn pull(consumer: Arc<Inner>, queue: Arc<ProcessQueue>, start: i64) {
     let broker_id = AtomicI64::new(0);
     let mut next = start;
+    let mut failures: u32 = 0;
     while !queue.is_dropped() {
         room(&consumer, &queue).await;
         queue.last_pull.store(now_millis(), Ordering::Relaxed);
         match once(&consumer, &queue, next, &broker_id).await {
-            Ok(Pulled::Next(offset)) => next = offset,
+            Ok(Pulled::Next(offset)) => {
+                next = offset;
+                if std::mem::take(&mut failures) > 0 {
+                    let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
+                    tracing::info!(group = consumer.group, topic, queue = id, "pulling works again");
+                }
+            }
             Ok(Pulled::Moved(offset)) => {
                 let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
                 tracing::warn!(
@@ -49,7 +56,13 @@ pub(crate) async fn pull(consumer: Arc<Inner>, queue: Arc<ProcessQueue>, start: 
             }
             Err(error) => {
                 let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
-                tracing::warn!(group = consumer.group, topic, queue = id, %error, "pull failed");
+                // One line for a broker that is away, not one a second.
+                if failures == 0 {
+                    tracing::warn!(group = consumer.group, topic, queue = id, %error, "pull failed; trying again");
+                } else {
+                    tracing::debug!(group = consumer.group, topic, queue = id, failures, %error, "pull failed");
+                }
+                failures = failures.saturating_add(1);
                 sleep(if error.is_broker(ResponseCode::FLOW_CONTROL) {
                     FLOW_CONTROL_PAUSE
                 } else {
