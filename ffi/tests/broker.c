@@ -15,7 +15,7 @@ static int sent(mq_producer *producer, const char *body) {
     mq_message *message = message_to("orders", body);
     int tries, done = 0;
     for (tries = 0; tries < 20 && !done; tries++) {
-        mq_error *error = mq_producer_send(producer, message, 1000, NULL);
+        mq_error *error = mq_producer_send(producer, message, 5000, NULL);
         done = error == NULL;
         mq_error_free(error);
     }
@@ -32,7 +32,7 @@ static void expect_bodies(struct world *world, int count) {
         mq_event_free(event);
     }
     CHECK(mq_queue_length(world->queue) == 0);
-    OK(mq_push_consumer_close(consumer, 0));
+    OK(mq_push_consumer_close(consumer, LONG_MS));
     mq_push_consumer_free(consumer);
 }
 
@@ -56,8 +56,8 @@ static void survives(void) {
     CHECK(same(mq_broker_address(world.broker, NULL), address) &&
           mq_broker_address(world.broker, NULL) == first_address);
     CHECK(sent(producer, "after the kill"));
-    OK(mq_broker_stop(world.broker, 0));
-    OK(mq_broker_stop(world.broker, 0));
+    OK(mq_broker_stop(world.broker, LONG_MS));
+    OK(mq_broker_stop(world.broker, LONG_MS));
     OK(mq_broker_restart(world.broker));
     CHECK(sent(producer, "after the stop"));
     /* Restarting one that runs stops it first. */
@@ -96,7 +96,7 @@ static void given_directory_and_ports(void) {
     taken = settings("namesrv_port", port, (char *)NULL);
     FAILS(mq_broker_start(taken, &second), MQ_ERR_IO);
     mq_config_free(taken);
-    OK(mq_broker_stop(broker, 0));
+    OK(mq_broker_stop(broker, LONG_MS));
     mq_broker_free(broker);
     CHECK(exists(data_dir));
     OK(mq_broker_start(config, &broker));

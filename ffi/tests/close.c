@@ -97,7 +97,7 @@ static void while_consuming(void) {
     OK(mq_producer_send(producer, message, 0, NULL));
     OK(mq_producer_send(producer, message, 0, NULL));
     consumer = consumer_of(world.client, world.queue, "orders", NULL);
-    OK(mq_push_consumer_start(consumer, 0));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
     event = next_event(world.queue, MQ_EVENT_MESSAGE);
     token = mq_event_take_token(event);
     mq_event_free(event);
@@ -123,7 +123,7 @@ static void freed_in_the_wrong_order(void) {
     world_open(&world);
     producer = producer_of(world.client);
     consumer = consumer_of(world.client, world.queue, "orders", NULL);
-    OK(mq_push_consumer_start(consumer, 0));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
     OK(mq_producer_send_async(producer, message, 0, world.queue, 1));
     mq_message_free(message);
     mq_broker_free(world.broker);

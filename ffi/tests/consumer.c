@@ -15,7 +15,7 @@ static void send_text(mq_producer *producer, const char *topic, const char *body
 static int body_is(const mq_message_view *view, const char *expected) {
     size_t len = 0;
     const uint8_t *body = mq_message_view_body(view, &len);
-    return len == strlen(expected) && memcmp(body, expected, len) == 0;
+    return body != NULL && len == strlen(expected) && memcmp(body, expected, len) == 0;
 }
 
 static void everything_arrives(struct world *world, mq_producer *producer) {
@@ -34,7 +34,7 @@ static void everything_arrives(struct world *world, mq_producer *producer) {
     OK(mq_producer_send(producer, message, 0, &receipt));
     mq_message_free(message);
 
-    OK(mq_push_consumer_start(consumer, 0));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
     event = next_event(world->queue, MQ_EVENT_MESSAGE);
     CHECK(mq_event_tag(event) == 77);
     CHECK(mq_event_error(event) == NULL && mq_event_receipt(event) == NULL);
@@ -78,8 +78,8 @@ static void everything_arrives(struct world *world, mq_producer *producer) {
     CHECK(body_is(kept, "42 apples") && same(mq_message_view_tag(kept, NULL), "paid"));
     mq_message_view_free(kept);
     mq_receipt_free(receipt);
-    OK(mq_push_consumer_close(consumer, 0));
-    OK(mq_push_consumer_close(consumer, 0));
+    OK(mq_push_consumer_close(consumer, LONG_MS));
+    OK(mq_push_consumer_close(consumer, LONG_MS));
     mq_push_consumer_free(consumer);
 }
 
@@ -89,7 +89,7 @@ static void refused_messages_come_again(struct world *world, mq_producer *produc
     int32_t attempt;
     int way;
     mq_event *event;
-    OK(mq_push_consumer_start(consumer, 0));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
     for (way = 0; way < 2; way++) {
         send_text(producer, "again", "not yet", NULL);
         for (attempt = 1; attempt <= 2; attempt++) {
@@ -107,7 +107,7 @@ static void refused_messages_come_again(struct world *world, mq_producer *produc
             mq_event_free(event);
         }
     }
-    OK(mq_push_consumer_close(consumer, 0));
+    OK(mq_push_consumer_close(consumer, LONG_MS));
     mq_push_consumer_free(consumer);
 }
 
@@ -132,7 +132,7 @@ static void answered_from_threads(struct world *world, mq_producer *producer) {
     pthread_t threads[COUNT];
     mq_push_consumer *consumer = consumer_of(world->client, world->queue, "threads", "consume_timeout", "10m", NULL);
     int i;
-    OK(mq_push_consumer_start(consumer, 0));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
     for (i = 0; i < COUNT; i++) {
         mq_event *event;
         send_text(producer, "threads", "for a thread", NULL);
@@ -154,7 +154,7 @@ static void answered_from_threads(struct world *world, mq_producer *producer) {
     }
     FAILS(mq_push_consumer_reply(consumer, 0, MQ_CONSUME_SUCCESS, 0), MQ_ERR_STATE);
     FAILS(mq_push_consumer_reply(consumer, UINT64_MAX, 7, 0), MQ_ERR_ARGUMENT);
-    OK(mq_push_consumer_close(consumer, 0));
+    OK(mq_push_consumer_close(consumer, LONG_MS));
     mq_push_consumer_free(consumer);
 }
 
@@ -168,7 +168,7 @@ static void delivery_is_bounded(struct world *world, mq_producer *producer) {
     for (i = 0; i < 4; i++) {
         send_text(producer, "bounded", "one of four", NULL);
     }
-    OK(mq_push_consumer_start(consumer, 0));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
     first = next_event(world->queue, MQ_EVENT_MESSAGE);
     second = next_event(world->queue, MQ_EVENT_MESSAGE);
     OK(mq_queue_poll(world->queue, &third, 1, 300, &count));
@@ -184,7 +184,7 @@ static void delivery_is_bounded(struct world *world, mq_producer *producer) {
     mq_event_free(first);
     /* Freed without an answer: it comes again, to a later member of the group. */
     mq_event_free(third);
-    OK(mq_push_consumer_close(consumer, 0));
+    OK(mq_push_consumer_close(consumer, LONG_MS));
     mq_push_consumer_free(consumer);
 }
 
@@ -198,7 +198,7 @@ static void only_subscribed_tags(struct world *world, mq_producer *producer) {
     FAILS(mq_push_consumer_subscribe(consumer, MQ_TEXT("no spaces"), MQ_TEXT("*")), MQ_ERR_ARGUMENT);
     FAILS(mq_push_consumer_subscribe(consumer, MQ_TEXT("tags"), MQ_TEXT("\xff")), MQ_ERR_ARGUMENT);
     OK(mq_push_consumer_subscribe(consumer, MQ_TEXT("tags"), MQ_TEXT("blue || green")));
-    OK(mq_push_consumer_start_async(consumer, 0, world->queue, 6));
+    OK(mq_push_consumer_start_async(consumer, LONG_MS, world->queue, 6));
     event = next_event(world->queue, MQ_EVENT_DONE);
     CHECK(mq_event_tag(event) == 6 && mq_event_error(event) == NULL);
     mq_event_free(event);

@@ -116,7 +116,7 @@ void test_fork(void) {
     world_open(&world);
     producer = producer_of(world.client);
     consumer = consumer_of(world.client, world.queue, "orders", NULL);
-    OK(mq_push_consumer_start(consumer, 0));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
     OK(mq_producer_send(producer, message, 0, NULL));
     event = next_event(world.queue, MQ_EVENT_MESSAGE);
     CHECK(setenv("MQ_TEST_ADDRESS", mq_broker_address(world.broker, NULL), 1) == 0);

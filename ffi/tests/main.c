@@ -49,7 +49,8 @@ mq_config *settings(const char *key, ...) {
 }
 
 mq_client *client_of(const char *address) {
-    mq_config *config = settings("namesrv", address, (char *)NULL);
+    /* Under memcheck on a busy machine the defaults of three seconds can be short. */
+    mq_config *config = settings("namesrv", address, "request_timeout", "30s", "connect_timeout", "30s", (char *)NULL);
     mq_client *client = NULL;
     OK(mq_client_new(config, &client));
     mq_config_free(config);
@@ -57,8 +58,7 @@ mq_client *client_of(const char *address) {
 }
 
 mq_producer *producer_of(mq_client *client) {
-    /* Under memcheck on a busy machine the default of three seconds can be short. */
-    mq_config *config = settings("send_timeout", "20s", (char *)NULL);
+    mq_config *config = settings("send_timeout", "30s", (char *)NULL);
     mq_producer *producer = NULL;
     OK(mq_producer_new(client, config, &producer));
     mq_config_free(config);

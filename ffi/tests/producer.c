@@ -20,7 +20,7 @@ static void synchronous(struct world *world, mq_producer *producer) {
     CHECK(same(mq_receipt_region_id(receipt, NULL), "DefaultRegion"));
     mq_receipt_free(receipt);
     /* The same message again, without a receipt. */
-    OK(mq_producer_send(producer, message, 3000, NULL));
+    OK(mq_producer_send(producer, message, LONG_MS, NULL));
     mq_message_free(message);
 
     /* One message group keeps to one queue. */
@@ -133,7 +133,7 @@ static void refused(struct world *world, mq_producer *producer) {
 }
 
 static void bounded(struct world *world) {
-    mq_config *config = settings("async_send_max", "10", "send_timeout", "20s", (char *)NULL);
+    mq_config *config = settings("async_send_max", "10", "send_timeout", "30s", (char *)NULL);
     mq_producer *producer = NULL;
     mq_message *message = message_to("orders", "x");
     uint64_t tag;
@@ -234,7 +234,7 @@ void test_producer(void) {
     cancelled();
     from_many_threads(producer);
     settings_of_producers(&world);
-    OK(mq_producer_close(producer, 0));
+    OK(mq_producer_close(producer, LONG_MS));
     mq_producer_free(producer);
     world_close(&world);
 }

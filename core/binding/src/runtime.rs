@@ -106,7 +106,37 @@ fn start() -> Result<tokio::runtime::Runtime, Error> {
     Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name("mq-worker")
+        .on_thread_start(leave_signals_to_the_host)
         .enable_all()
         .build()
         .map_err(|e| Error::new(ErrorCode::Internal, format!("the library's threads cannot be started: {e}")))
+}
+
+/// Blocks the signals that a program handles, on a thread of ours: the host's own threads get them, whose waits they
+/// are meant to interrupt. Signals of faults, of debuggers and of other runtimes are left alone.
+fn leave_signals_to_the_host() {
+    const SIGNALS: [libc::c_int; 12] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGPIPE,
+        libc::SIGALRM,
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGTSTP,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGWINCH,
+    ];
+    // SAFETY: the set is initialized by `sigemptyset` before it is used, and lives until the last call returns. They fail only
+    // for numbers that are no signals.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in SIGNALS {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+    }
 }
