@@ -41,14 +41,14 @@ namespace LibMq
             }
         }
 
-        /// <summary>Stops to hand out messages until <see cref="Resume"/>; the consumer stays in its group.</summary>
+        /// <summary>Fetches no more until <see cref="Resume"/>; what was fetched already still comes. The consumer stays in its group.</summary>
         public void Suspend()
         {
             _closing.Check();
             Native.Check(Native.mq_push_consumer_suspend(_handle));
         }
 
-        /// <summary>Hands out messages again.</summary>
+        /// <summary>Fetches again.</summary>
         public void Resume()
         {
             _closing.Check();

@@ -125,15 +125,17 @@ final class PushConsumer
         $this->stopped = true;
     }
 
-    /** Stops to fetch and hand out messages until resume(); the consumer stays in its group. */
+    /** Fetches no more until resume(); what was fetched already still comes. The consumer stays in its group. */
     public function suspend(): void
     {
+        $this->checkOpen();
         Library::check(Library::get()->mq_push_consumer_suspend($this->handle));
     }
 
-    /** Hands out messages again. */
+    /** Fetches again. */
     public function resume(): void
     {
+        $this->checkOpen();
         Library::check(Library::get()->mq_push_consumer_resume($this->handle));
     }
 
@@ -192,6 +194,13 @@ final class PushConsumer
         } finally {
             $this->current = $outer;
             $ffi->mq_event_free($event); // without an answer: later
+        }
+    }
+
+    private function checkOpen(): void
+    {
+        if ($this->closed || $this->client->isClosed()) {
+            throw Library::error(5, 'the consumer is closed; make a new one');
         }
     }
 

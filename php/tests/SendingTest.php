@@ -104,7 +104,6 @@ final class SendingTest extends World
         self::refused(ArgumentException::class, $send('a b', 'x'), 'a b');
         self::refused(ArgumentException::class, $send(str_repeat('t', 128), 'x'), '128');
         self::refused(ArgumentException::class, $send($this->topic, ''), 'body');
-        self::refused(ArgumentException::class, $send($this->topic, 'x', tag: 'a|b'), 'a|b');
         self::refused(ArgumentException::class, $send($this->topic, 'x', tag: "\xff"), 'UTF-8');
         self::refused(ArgumentException::class, $send($this->topic, 'x', keys: ['a b']), 'a b');
         self::refused(ArgumentException::class, $send($this->topic, 'x', properties: ['UNIQ_KEY' => '1']), 'UNIQ_KEY');

@@ -219,9 +219,12 @@ final class TroubleTest extends World
             PHP;
         $ends = ['' => 0, 'exit(7);' => 7, 'throw new Exception("x");' => 255, 'posix_kill(posix_getpid(), SIGINT); sleep(60);' => -SIGINT,
             '$consumer->start(fn () => exit(7)); while (true) { $client->poll(1.0); }' => 7];
+        $folder = sys_get_temp_dir() . '/' . uniqid('mq-test-');
+        mkdir($folder);
         foreach ($ends as $end => $expected) {
             $command = [PHP_BINARY, '-d', 'display_errors=0', '-d', 'log_errors=0', '-r', str_replace('END', $end, $script)];
-            $process = proc_open($command, [], $pipes, null, ['AUTOLOAD' => __DIR__ . '/../../build/php/vendor/autoload.php'] + getenv());
+            $process = proc_open($command, [], $pipes, null, 
+                ['AUTOLOAD' => __DIR__ . '/../../build/php/vendor/autoload.php', 'TMPDIR' => $folder] + getenv());
             self::assertIsResource($process);
             $status = [];
             self::until(static function () use ($process, &$status): bool {
@@ -231,6 +234,7 @@ final class TroubleTest extends World
             self::assertSame($expected, $status['signaled'] ? -$status['termsig'] : $status['exitcode'], $end);
             proc_close($process);
         }
+        exec('rm -r ' . escapeshellarg($folder)); // a process that is killed cleans nothing up
     }
 
     public function testEmbeddedBrokersKeepTheirData(): void
@@ -247,6 +251,7 @@ final class TroubleTest extends World
         $this->broker->stop();
         self::assertFalse(@stream_socket_client("tcp://$address", timeout: 1.0), 'nobody listens');
         $this->broker = null;
+        clearstatcache();
         self::assertDirectoryDoesNotExist($folder);
     }
 

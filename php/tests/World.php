@@ -34,7 +34,7 @@ abstract class World extends TestCase
         $this->client = new Client($this->broker->address());
         $this->topic = self::name('topic');
         $this->broker->createTopic($this->topic, 4);
-        $this->producer = $this->client->producer(self::name('senders'));
+        $this->producer = $this->client->producer(self::name('senders'), ['send_timeout' => '30s']); // patient with a busy machine
     }
 
     protected function tearDown(): void
@@ -73,7 +73,9 @@ abstract class World extends TestCase
         $consumer->start(static function (MessageView $message) use (&$found): void {
             $found[] = $message;
         });
-        self::until(static fn (): bool => count($found) >= $count, "$count messages", $consumer->poll(...));
+        self::until(static function () use (&$found, $count): bool {
+            return count($found) >= $count;
+        }, "$count messages", $consumer->poll(...));
         self::quiet($consumer, $quiet);
         self::assertCount($count, $found);
         return $found;

@@ -67,7 +67,7 @@ namespace LibMq.Tests
     }
 
     /// <summary>What listeners received; can be waited for.</summary>
-    internal sealed class Inbox<T>
+    internal sealed class Inbox<T> where T : class
     {
         private readonly ConcurrentQueue<T> _queue = new ConcurrentQueue<T>();
         private readonly SemaphoreSlim _there = new SemaphoreSlim(0);
@@ -81,8 +81,7 @@ namespace LibMq.Tests
         internal async Task<T> TakeAsync()
         {
             await Check.Within(_there.WaitAsync(), "a message");
-            _queue.TryDequeue(out var value);
-            return value;
+            return _queue.TryDequeue(out var value) ? value : throw new InvalidOperationException("an empty inbox");
         }
 
         internal async Task<List<T>> TakeAsync(int count)
@@ -95,7 +94,9 @@ namespace LibMq.Tests
             return values;
         }
 
-        internal async Task IsQuietAsync(double seconds = 1) =>
-            Check.That(!await _there.WaitAsync(TimeSpan.FromSeconds(seconds)), "no further message");
+        internal async Task<T?> TryTakeAsync(double seconds) =>
+            await _there.WaitAsync(TimeSpan.FromSeconds(seconds)) && _queue.TryDequeue(out var value) ? value : null;
+
+        internal async Task IsQuietAsync(double seconds = 1) => Check.That(await TryTakeAsync(seconds) == null, "no further message");
     }
 }

@@ -1,5 +1,6 @@
 // Listeners of both kinds, and what they may do.
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
@@ -38,13 +39,13 @@ namespace LibMq.Tests
             options.MaxConcurrency = 3;
             var inside = 0;
             var most = 0;
-            var seen = new Inbox<int>();
+            var seen = new Inbox<MessageView>();
             await Client.CreatePushConsumerAsync(options, async (message, cancel) =>
             {
                 InterlockedMax(ref most, Interlocked.Increment(ref inside));
                 await Task.Delay(5, cancel);
                 Interlocked.Decrement(ref inside);
-                seen.Add(0);
+                seen.Add(message);
                 return ConsumeResult.Success;
             });
             await SendAsync(Enumerable.Range(0, 40).Select(number => number.ToString()));
@@ -95,10 +96,18 @@ namespace LibMq.Tests
             await SendAsync(new[] { "one" });
             Check.Equal("one", Text(await inbox.TakeAsync()), "text");
             consumer.Suspend();
-            await SendAsync(new[] { "two" });
+            // A fetch that is under way still ends; two messages for each queue end all of them.
+            await SendAsync(Enumerable.Range(0, 8).Select(number => $"meanwhile {number}"));
+            var before = new List<string>();
+            while (await inbox.TryTakeAsync(0.5) is MessageView message)
+            {
+                before.Add(Text(message));
+            }
+            await SendAsync(new[] { "late" });
             await inbox.IsQuietAsync(0.5);
             consumer.Resume();
-            Check.Equal("two", Text(await inbox.TakeAsync()), "text");
+            var after = (await inbox.TakeAsync(9 - before.Count)).Select(Text).ToList();
+            Check.That(after.Contains("late") && after.Concat(before).Distinct().Count() == 9, "the rest");
         }
 
         [Test]

@@ -1,6 +1,7 @@
 // The end of a process with everything open, and the example.
 using System;
 using System.Diagnostics;
+using System.IO;
 using System.Threading;
 using System.Threading.Tasks;
 using LibMq.Testing;
@@ -45,8 +46,15 @@ namespace LibMq.Tests
         }
     }
 
-    internal sealed class ProcessTests
+    internal sealed class ProcessTests : IDisposable
     {
+        // Brokers of processes that end without closing anything leave their data here.
+        private readonly string _folder = Path.Combine(Path.GetTempPath(), $"mq-test-{Guid.NewGuid():N}");
+
+        public ProcessTests() => Directory.CreateDirectory(_folder);
+
+        public void Dispose() => Directory.Delete(_folder, recursive: true);
+
         [Test]
         public Task MainReturnsWithAllOpen() => EndsAsync("return", _ => { }, 7);
 
@@ -69,7 +77,7 @@ namespace LibMq.Tests
             Check.That(output.Contains("billed order 42: 42 apples"), $"a bill in: {output}");
         }
 
-        private static async Task EndsAsync(string part, Action<Process> act, int code)
+        private async Task EndsAsync(string part, Action<Process> act, int code)
         {
             using var process = Start($"{typeof(Child).Assembly.Location} --child {part}");
             try
@@ -88,8 +96,12 @@ namespace LibMq.Tests
             }
         }
 
-        private static Process Start(string arguments) => Process.Start(
-            new ProcessStartInfo(Process.GetCurrentProcess().MainModule.FileName, arguments) { RedirectStandardOutput = true });
+        private Process Start(string arguments) => Process.Start(
+            new ProcessStartInfo(Process.GetCurrentProcess().MainModule.FileName, arguments)
+            {
+                RedirectStandardOutput = true,
+                Environment = { ["TMPDIR"] = _folder },
+            });
 
         private static void Kill(Process process, string signal)
         {

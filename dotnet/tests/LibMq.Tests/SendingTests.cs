@@ -101,7 +101,6 @@ namespace LibMq.Tests
             await Check.ThrowsAsync<MqArgumentException>(() => Producer.SendAsync(new Message("a b", "x")), "a b");
             await Check.ThrowsAsync<MqArgumentException>(() => Producer.SendAsync(new Message(new string('t', 128), "x")), "128");
             await Check.ThrowsAsync<MqArgumentException>(() => Producer.SendAsync(new Message(Topic, "")), "body");
-            await Check.ThrowsAsync<MqArgumentException>(() => Producer.SendAsync(new Message(Topic, "x") { Tag = "a|b" }), "a|b");
             await Check.ThrowsAsync<MqArgumentException>(() => Producer.SendAsync(new Message(Topic, "x") { Keys = { "a b" } }), "a b");
             await Check.ThrowsAsync<MqArgumentException>(
                 () => Producer.SendAsync(new Message(Topic, "x") { Properties = { ["UNIQ_KEY"] = "1" } }), "UNIQ_KEY");

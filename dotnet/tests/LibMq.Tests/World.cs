@@ -23,7 +23,7 @@ namespace LibMq.Tests
             Client = new MqClient(Broker.Address);
             Topic = Name("topic");
             Broker.CreateTopic(Topic, 4);
-            Producer = Client.CreateProducer(new ProducerOptions { Group = Name("senders") });
+            Producer = Client.CreateProducer(new ProducerOptions { Group = Name("senders"), SendTimeout = TimeSpan.FromSeconds(30) });
         }
 
         protected Broker Broker { get; }
