@@ -29,25 +29,18 @@ try() {
     return $status
 }
 
-# begin NAME COMMAND...: runs a test program beside the others; they wait more than they work.
-begin() {
-    local name=$1
+# suite NAME COMMAND...: runs a test program and adds what it counts.
+suite() {
+    local name=$1 status=0 line
     shift
-    { "$@" >"$out/$name.log" 2>"$out/$name.err"; echo $? >"$out/$name.status"; } &
-}
-
-# end NAME: waits for a test program and adds what it counts.
-end() {
-    local name=$1 status line
-    wait
-    status=$(cat "$out/$name.status")
+    "$@" >"$out/$name.log" 2>"$out/$name.err" || status=$?
     line=$(tail -n 1 "$out/$name.log")
     if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         passed=$((passed + BASH_REMATCH[1]))
         failed=$((failed + BASH_REMATCH[2]))
     fi
-    note "$status" "$name: $line"
-    [ "$status" = 0 ] || tail -n 100 "$out/$name.err"
+    note $status "$name: $line"
+    [ $status = 0 ] || tail -n 100 "$out/$name.err"
 }
 
 finish() {
@@ -83,17 +76,13 @@ build() { # NAME COMPILER DIALECT LINK...
     [ "$compiler" = g++ ] && language=c++
     try "$name compiles" "$compiler" "-std=$dialect" "${strict[@]}" -x $language "${sources[@]}" -x none "$@" -o "$out/$name"
 }
-tests=()
-start() { # NAME COMPILER DIALECT LINK...
-    build "$@" && begin "$1" "$out/$1" && tests+=("$1")
-}
-start gcc-c17 gcc c17 "${shared[@]}" && begin memcheck valgrind --quiet --leak-check=full --show-leak-kinds=all \
-    --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 --child-silent-after-fork=yes "$out/gcc-c17" &&
-    tests+=(memcheck)
-start gcc-c99 gcc c99 "${shared[@]}"
-start g++-c++11 g++ c++11 "${shared[@]}"
-start g++-c++17 g++ c++17 "${shared[@]}"
-start static gcc c17 "${static[@]}"
+build gcc-c99 gcc c99 "${shared[@]}" && suite gcc-c99 "$out/gcc-c99"
+build gcc-c17 gcc c17 "${shared[@]}" && suite gcc-c17 "$out/gcc-c17"
+build g++-c++11 g++ c++11 "${shared[@]}" && suite g++-c++11 "$out/g++-c++11"
+build g++-c++17 g++ c++17 "${shared[@]}" && suite g++-c++17 "$out/g++-c++17"
+build static gcc c17 "${static[@]}" && suite static "$out/static"
+suite memcheck valgrind --quiet --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=definite,indirect,possible \
+    --error-exitcode=9 --trace-children=no --child-silent-after-fork=yes "$out/gcc-c17"
 
 # As a user would use it.
 try "the example compiles with pkg-config" gcc -std=c99 -Wall -Wextra -Werror ffi/examples/quickstart.c "${shared[@]}" \
@@ -105,5 +94,4 @@ cmake_example() {
 }
 try "the example builds with find_package(mq)" cmake_example &&
     try "the example runs, shared" "$out/example/quickstart" && try "the example runs, static" "$out/example/quickstart-static"
-for name in "${tests[@]}"; do end "$name"; done
 finish
