@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 ENV := source .ci/env
 
-.PHONY: demo test bench lint build install features clean help
+.PHONY: demo test bench interop lint build install features clean help
 
 demo: build          ## install what is missing, build, and send real data through all five languages
 	$(ENV); python3 -m tests.demo
@@ -14,6 +14,9 @@ test: build          ## every test of every language, with Apache's programs as 
 
 bench: build         ## ours and Apache's broker side by side, and each language's client
 	$(ENV); python3 -m tests.bench
+
+interop: build       ## all cases with Apache's own clients and tools, also those that `make test` leaves out
+	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m pytest -q tests/interop
 
 lint: install        ## formatting and lints of every language
 	.ci/lint
