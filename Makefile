@@ -9,7 +9,7 @@ ENV := source .ci/env
 demo: build          ## install what is missing, build, and send real data through all five languages
 	$(ENV); python3 -m tests.demo
 
-test: build          ## every test of every language, with Apache's programs as peers
+test: build          ## the tests of every language, with Apache's brokers as peers
 	.ci/test
 
 bench: build         ## ours and Apache's broker side by side, and each language's client
