@@ -26,7 +26,8 @@ pub fn body_crc(body: &[u8]) -> u32 {
 pub fn offset_msg_id(host: SocketAddr, offset: u64) -> String {
     let mut id = String::with_capacity(56);
     push_ip(&mut id, host.ip());
-    let _ = write!(id, "{:08X}{offset:016X}", host.port());
+    push_hex(&mut id, &u32::from(host.port()).to_be_bytes());
+    push_hex(&mut id, &offset.to_be_bytes());
     id
 }
 
@@ -42,8 +43,14 @@ fn push_ip(id: &mut String, ip: IpAddr) {
             &v6
         }
     };
-    for byte in octets {
-        let _ = write!(id, "{byte:02X}");
+    push_hex(id, octets);
+}
+
+fn push_hex(id: &mut String, bytes: &[u8]) {
+    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'A' + value - 10 });
+    for byte in bytes {
+        id.push(digit(byte >> 4));
+        id.push(digit(byte & 0xF));
     }
 }
 

@@ -6,7 +6,7 @@ use mq_protocol::body::{
 use mq_protocol::header::{
     ConsumeStatsRequest, ConsumerGroupRequest, DeleteGroupRequest, GroupRequest, ProducerGroupRequest,
 };
-use mq_protocol::{ResponseCode, fastjson};
+use mq_protocol::{Frame, ResponseCode, fastjson};
 
 use crate::broker::State;
 use crate::server::{Call, Refusal, Reply, reply};
@@ -69,7 +69,8 @@ pub(super) fn consume_stats(state: &State, call: &mut Call<'_>) -> Result<Reply,
         Some(topic) => vec![topic.to_owned()],
         None => state.offsets.topics_of(group),
     };
-    let mut stats = ConsumeStats::default();
+    let mut consumed: Vec<(MessageQueue, i64)> = Vec::new();
+    let mut consume_tps = 0.0;
     for topic in topics {
         let Some(config) = state.topics.get(&topic) else { continue };
         // What the group no longer subscribes to says nothing about its progress.
@@ -78,21 +79,26 @@ pub(super) fn consume_stats(state: &State, call: &mut Call<'_>) -> Result<Reply,
             continue;
         }
         for queue_id in 0..config.read_queue_nums {
-            let broker_offset = state.store.max_offset(&topic, queue_id).max(0);
-            let consumer_offset = state.offsets.get(group, &topic, queue_id).unwrap_or(0).max(0);
-            let consumed = (consumer_offset > 0)
-                .then(|| state.store.store_time(&topic, queue_id, consumer_offset - 1))
-                .flatten();
-            let offsets = OffsetWrapper {
-                broker_offset,
-                consumer_offset,
-                last_timestamp: consumed.unwrap_or(0),
-                pull_offset: consumer_offset,
-            };
+            let offset = state.offsets.get(group, &topic, queue_id).unwrap_or(0).max(0);
             let queue = MessageQueue { topic: topic.clone(), broker_name: state.name().to_owned(), queue_id };
+            consumed.push((queue, offset));
+        }
+        consume_tps += state.stats.group_get_rate(&topic, group);
+    }
+    let store = state.store.clone();
+    Ok(reply::from_disk(&call.request, move |request| {
+        let mut stats = ConsumeStats { consume_tps, ..ConsumeStats::default() };
+        for (queue, offset) in consumed {
+            let last =
+                (offset > 0).then(|| store.store_time(&queue.topic, queue.queue_id, offset - 1)).flatten();
+            let offsets = OffsetWrapper {
+                broker_offset: store.max_offset(&queue.topic, queue.queue_id).max(0),
+                consumer_offset: offset,
+                last_timestamp: last.unwrap_or(0),
+                pull_offset: offset,
+            };
             stats.offset_table.insert(queue, offsets);
         }
-        stats.consume_tps += state.stats.group_get_rate(&topic, group);
-    }
-    Ok(reply::body(&call.request, stats.to_body()?))
+        Ok(Frame::response(request, ResponseCode::SUCCESS).with_body(stats.to_body()?))
+    }))
 }

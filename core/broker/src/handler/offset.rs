@@ -4,7 +4,7 @@ use mq_protocol::header::{
     OffsetResponse, QueryConsumerOffsetRequest, QueueRequest, SearchOffsetRequest, TimestampResponse,
     UpdateConsumerOffsetRequest,
 };
-use mq_protocol::{ResponseCode, fastjson};
+use mq_protocol::{Frame, ResponseCode, fastjson};
 use mq_store::Boundary;
 
 use super::invalid;
@@ -59,17 +59,23 @@ pub(super) fn min_offset(state: &State, call: &mut Call<'_>) -> Result<Reply, Re
 }
 
 pub(super) fn search_offset(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let header: SearchOffsetRequest<'_> = call.request.header()?;
-    let upper = header.boundary_type.is_some_and(|kind| kind.eq_ignore_ascii_case("upper"));
-    let boundary = if upper { Boundary::Upper } else { Boundary::Lower };
-    let offset = state.store.offset_by_time(header.topic, header.queue_id, header.timestamp, boundary);
-    Ok(reply::header(&call.request, &OffsetResponse { offset }))
+    let store = state.store.clone();
+    Ok(reply::from_disk(&call.request, move |request| {
+        let header: SearchOffsetRequest<'_> = request.header()?;
+        let upper = header.boundary_type.is_some_and(|kind| kind.eq_ignore_ascii_case("upper"));
+        let boundary = if upper { Boundary::Upper } else { Boundary::Lower };
+        let offset = store.offset_by_time(header.topic, header.queue_id, header.timestamp, boundary);
+        Ok(Frame::response(request, ResponseCode::SUCCESS).with_header(&OffsetResponse { offset }))
+    }))
 }
 
 pub(super) fn earliest_store_time(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let header: QueueRequest<'_> = call.request.header()?;
-    let timestamp = state.store.earliest_store_time(header.topic, header.queue_id).unwrap_or(-1);
-    Ok(reply::header(&call.request, &TimestampResponse { timestamp }))
+    let store = state.store.clone();
+    Ok(reply::from_disk(&call.request, move |request| {
+        let header: QueueRequest<'_> = request.header()?;
+        let timestamp = store.earliest_store_time(header.topic, header.queue_id).unwrap_or(-1);
+        Ok(Frame::response(request, ResponseCode::SUCCESS).with_header(&TimestampResponse { timestamp }))
+    }))
 }
 
 pub(super) fn all_consumer_offsets(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {

@@ -11,7 +11,7 @@ use mq_store::{Filter, Read, ReadRequest, ReadStatus, Store};
 
 use super::{invalid, no_permission};
 use crate::broker::State;
-use crate::server::{Answer, Call, Refusal, Reply};
+use crate::server::{Answer, Call, Refusal, Reply, reply};
 use crate::service::groups::not_exist;
 use crate::service::waiting::Held;
 
@@ -221,13 +221,9 @@ fn read_cold(
     filter: Option<Arc<TagFilter>>,
 ) -> Reply {
     let (store, stats) = (state.store.clone(), state.stats.clone());
-    let failed = Refusal::system("reading old messages ended early").answer(request);
-    let request = request.clone();
     let (topic, group) = (header.topic.to_owned(), header.consumer_group.to_owned());
-    let work = tokio::task::spawn_blocking(move || {
-        let Ok(header) = request.header::<PullMessageRequest<'_>>() else {
-            return Refusal::system("the request cannot be read").answer(&request).into();
-        };
+    reply::from_disk(request, move |request| {
+        let header: PullMessageRequest<'_> = request.header()?;
         let read = read(&store, &header, filter.as_deref());
         for slice in &read.slices {
             for page in slice.chunks(PAGE) {
@@ -240,7 +236,6 @@ fn read_cold(
         } else {
             stats.missed.add(1);
         }
-        answer(&request, &header, read)
-    });
-    Reply::Later(Box::pin(async move { work.await.unwrap_or_else(|_| failed.into()) }))
+        Ok(answer(request, &header, read))
+    })
 }

@@ -2,57 +2,49 @@
 
 use mq_protocol::header::{QueryMessageRequest, QueryMessageResponse, ViewMessageRequest};
 use mq_protocol::{Frame, ResponseCode};
-use mq_store::KeyQuery;
+use mq_store::{KeyQuery, MAX_KEY_RESULTS};
 
 use crate::broker::State;
-use crate::server::{Answer, Call, Refusal, Reply};
-
-/// Most messages that a query by key returns.
-const MAX_RESULTS: usize = 64;
+use crate::server::{Answer, Call, Refusal, Reply, reply};
 
 pub(super) fn by_key(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
     let header: QueryMessageRequest<'_> = call.request.header()?;
     let unique = header.unique_key_query == Some(true);
     let max = if unique { state.config().default_query_max_num } else { header.max_num };
-    let (topic, key) = (header.topic.to_owned(), header.key.to_owned());
-    let max = usize::try_from(max).unwrap_or(0).min(MAX_RESULTS);
-    let (begin, end) = (header.begin_timestamp, header.end_timestamp);
-    let found = Frame::response(&call.request, ResponseCode::SUCCESS);
+    let max = usize::try_from(max).unwrap_or(0).min(MAX_KEY_RESULTS);
     let store = state.store.clone();
-    // The index and what it points to may be anywhere on the disk.
-    let search = tokio::task::spawn_blocking(move || {
-        store.query(&KeyQuery { topic: &topic, key: &key, max, begin, end })
-    });
-    Ok(Reply::Later(Box::pin(async move {
-        let failed = |frame: Frame, code: ResponseCode, remark: &str| {
-            let mut frame = frame.with_remark(remark);
-            frame.code = code.0;
-            Answer::from(frame)
-        };
-        let Ok(result) = search.await else {
-            return failed(found, ResponseCode::SYSTEM_ERROR, "the query ended early");
-        };
-        let frame = found.with_header(&QueryMessageResponse {
+    Ok(reply::from_disk(&call.request, move |request| {
+        let header: QueryMessageRequest<'_> = request.header()?;
+        let result = store.query(&KeyQuery {
+            topic: header.topic,
+            key: header.key,
+            max,
+            begin: header.begin_timestamp,
+            end: header.end_timestamp,
+        });
+        let code =
+            if result.records.is_empty() { ResponseCode::QUERY_NOT_FOUND } else { ResponseCode::SUCCESS };
+        let mut frame = Frame::response(request, code).with_header(&QueryMessageResponse {
             index_last_update_timestamp: result.last_timestamp,
             index_last_update_phyoffset: result.last_physical_offset,
         });
         if result.records.is_empty() {
-            return failed(
-                frame,
-                ResponseCode::QUERY_NOT_FOUND,
-                "can not find message, maybe time range not correct",
-            );
+            frame = frame.with_remark("can not find message, maybe time range not correct");
         }
-        Answer { frame, slices: result.records.into_iter().map(|record| record.raw().clone()).collect() }
-    })))
+        let slices = result.records.into_iter().map(|record| record.raw().clone()).collect();
+        Ok(Answer { frame, slices })
+    }))
 }
 
 pub(super) fn by_offset(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let header: ViewMessageRequest = call.request.header()?;
-    let record = u64::try_from(header.offset).ok().and_then(|offset| state.store.record_at(offset));
-    let Some(record) = record else {
-        return Err(Refusal::system(format!("can not find message by the offset, {}", header.offset)));
-    };
-    let frame = Frame::response(&call.request, ResponseCode::SUCCESS);
-    Ok(Reply::Now(Answer { frame, slices: vec![record.raw().clone()] }))
+    let ViewMessageRequest { offset } = call.request.header()?;
+    let store = state.store.clone();
+    Ok(reply::from_disk(&call.request, move |request| {
+        let record = u64::try_from(offset).ok().and_then(|offset| store.record_at(offset));
+        let Some(record) = record else {
+            return Err(Refusal::system(format!("can not find message by the offset, {offset}")));
+        };
+        let frame = Frame::response(request, ResponseCode::SUCCESS);
+        Ok(Answer { frame, slices: vec![record.raw().clone()] })
+    }))
 }

@@ -9,6 +9,7 @@ use mq_protocol::id::{body_crc, offset_msg_id};
 use mq_protocol::message::batch::BatchElement;
 use mq_protocol::message::{NewRecord, sys_flag};
 use mq_protocol::name::{MAX_TOPIC, RETRY_PREFIX, check_topic, dlq_topic, is_not_sendable};
+use mq_protocol::property::{self, key};
 use mq_protocol::{Frame, ResponseCode};
 use mq_store::Appended;
 
@@ -48,7 +49,9 @@ struct Send<'a> {
 }
 
 /// What is stored, for the answer.
-struct Stored {
+struct Stored<'a> {
+    /// The unique key that the sender gave it.
+    unique_key: Option<&'a str>,
     msg_id: String,
     queue_id: i32,
     queue_offset: i64,
@@ -56,7 +59,7 @@ struct Stored {
     wait_for: Option<u64>,
 }
 
-impl Send<'_> {
+impl<'a> Send<'a> {
     fn run(&self, scratch: &mut Scratch) -> Result<Reply, Refusal> {
         let began = Instant::now();
         let topic = self.checked_topic()?;
@@ -113,7 +116,7 @@ impl Send<'_> {
         Ok(if queue_id < 0 { self.state.any_queue(topic.write_queue_nums) } else { queue_id })
     }
 
-    fn record<'a>(&'a self, topic: &'a TopicConfig, queue_id: i32) -> NewRecord<'a> {
+    fn record<'r>(&'r self, topic: &'r TopicConfig, queue_id: i32) -> NewRecord<'r> {
         let multi_tags = topic.topic_filter_type == "MULTI_TAG";
         NewRecord {
             topic: &topic.topic_name,
@@ -136,7 +139,7 @@ impl Send<'_> {
         topic: &Arc<TopicConfig>,
         queue_id: i32,
         scratch: &mut Scratch,
-    ) -> Result<Stored, Refusal> {
+    ) -> Result<Stored<'a>, Refusal> {
         let Scratch { properties, text } = scratch;
         let original = self.header.properties.unwrap_or("");
         let mut noted = Noted::of(original);
@@ -160,6 +163,7 @@ impl Send<'_> {
         let appended = self.state.intake.put(&record, noted.delay_level, text)?;
         self.state.stats.stored(record.topic, 1, appended.size as u64);
         Ok(Stored {
+            unique_key: noted.unique_key,
             msg_id: offset_msg_id(self.state.store_host, appended.physical_offset),
             queue_id: place.1,
             queue_offset: appended.queue_offset,
@@ -209,7 +213,7 @@ impl Send<'_> {
         topic: &TopicConfig,
         queue_id: i32,
         scratch: &mut Scratch,
-    ) -> Result<Stored, Refusal> {
+    ) -> Result<Stored<'a>, Refusal> {
         let illegal = |why: String| Refusal::new(ResponseCode::MESSAGE_ILLEGAL, why);
         if topic.topic_name.len() > MAX_TOPIC {
             return Err(illegal(format!("message topic length too long {}", topic.topic_name.len())));
@@ -254,6 +258,7 @@ impl Send<'_> {
         let ids: Vec<String> =
             appended.iter().map(|one| offset_msg_id(self.state.store_host, one.physical_offset)).collect();
         Ok(Stored {
+            unique_key: batch.unique_key,
             msg_id: ids.join(","),
             queue_id,
             queue_offset: appended.first().map_or(0, |one: &Appended| one.queue_offset),
@@ -264,11 +269,9 @@ impl Send<'_> {
         })
     }
 
-    fn answer(&self, stored: Stored, scratch: &Scratch) -> Reply {
-        let unique = match self.header.batch {
-            Some(true) => Noted::of(self.header.properties.unwrap_or("")).unique_key,
-            _ => Noted::of(&scratch.properties).unique_key,
-        };
+    fn answer(&self, stored: Stored<'_>, scratch: &Scratch) -> Reply {
+        // The sender's own key, else the one that the message was given here.
+        let unique = stored.unique_key.or_else(|| property::find(&scratch.properties, key::UNIQ_KEY));
         let mut frame =
             Frame::response(self.request, ResponseCode::SUCCESS).with_header(&SendMessageResponse {
                 msg_id: &stored.msg_id,

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use mq_protocol::body::{
     GroupList, MessageQueue, TopicConfig, TopicConfigList, TopicList, TopicOffset, TopicStats, perm,
 };
-use mq_protocol::fastjson;
 use mq_protocol::header::{CreateTopicRequest, TopicRequest};
 use mq_protocol::name::check_topic;
+use mq_protocol::{Frame, ResponseCode, fastjson};
 
 use super::invalid;
 use crate::broker::State;
@@ -111,20 +111,24 @@ pub(super) fn one(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> 
 pub(super) fn stats(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
     let header: TopicRequest<'_> = call.request.header()?;
     let topic = state.topics.existing(header.topic)?;
-    let name = &topic.topic_name;
-    let mut stats = TopicStats { topic_put_tps: state.stats.topic_put_rate(name), ..TopicStats::default() };
-    for queue_id in 0..topic.read_queue_nums.max(topic.write_queue_nums) {
-        let queue = MessageQueue { topic: name.clone(), broker_name: state.name().to_owned(), queue_id };
-        let max_offset = state.store.max_offset(name, queue_id).max(0);
-        let last = (max_offset > 0).then(|| state.store.store_time(name, queue_id, max_offset - 1)).flatten();
-        let offsets = TopicOffset {
-            last_update_timestamp: last.unwrap_or(0),
-            max_offset,
-            min_offset: state.store.min_offset(name, queue_id).max(0),
-        };
-        stats.offset_table.insert(queue, offsets);
-    }
-    Ok(reply::body(&call.request, stats.to_body()?))
+    let topic_put_tps = state.stats.topic_put_rate(&topic.topic_name);
+    let (store, broker_name) = (state.store.clone(), state.name().to_owned());
+    Ok(reply::from_disk(&call.request, move |request| {
+        let name = &topic.topic_name;
+        let mut stats = TopicStats { topic_put_tps, ..TopicStats::default() };
+        for queue_id in 0..topic.read_queue_nums.max(topic.write_queue_nums) {
+            let queue = MessageQueue { topic: name.clone(), broker_name: broker_name.clone(), queue_id };
+            let max_offset = store.max_offset(name, queue_id).max(0);
+            let last = (max_offset > 0).then(|| store.store_time(name, queue_id, max_offset - 1)).flatten();
+            let offsets = TopicOffset {
+                last_update_timestamp: last.unwrap_or(0),
+                max_offset,
+                min_offset: store.min_offset(name, queue_id).max(0),
+            };
+            stats.offset_table.insert(queue, offsets);
+        }
+        Ok(Frame::response(request, ResponseCode::SUCCESS).with_body(stats.to_body()?))
+    }))
 }
 
 pub(super) fn consumed_by(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {

@@ -118,7 +118,22 @@ impl From<std::io::Error> for Refusal {
 
 /// Answers of a handler, made from the request.
 pub(crate) mod reply {
-    use super::{Bytes, Frame, Header, Reply, ResponseCode};
+    use super::{Answer, Bytes, Frame, Header, Refusal, Reply, ResponseCode};
+
+    /// An answer that may have to wait for the disk: it is worked out away from the threads that serve connections.
+    pub(crate) fn from_disk<A: Into<Answer> + Send + 'static>(
+        request: &Frame,
+        work: impl FnOnce(&Frame) -> Result<A, Refusal> + Send + 'static,
+    ) -> Reply {
+        let failed = Refusal::system("the request ended early").answer(request);
+        // The request without its body, which the work has taken what it needs from.
+        let request = Frame { body: Bytes::new(), ..request.clone() };
+        let work = tokio::task::spawn_blocking(move || match work(&request) {
+            Ok(answer) => answer.into(),
+            Err(refusal) => refusal.answer(&request).into(),
+        });
+        Reply::Later(Box::pin(async move { work.await.unwrap_or_else(|_| failed.into()) }))
+    }
 
     /// Success without header or body.
     pub(crate) fn ok(request: &Frame) -> Reply {

@@ -125,7 +125,7 @@ async fn frames_that_come_byte_by_byte_are_put_together() {
 #[tokio::test]
 async fn idle_and_half_finished_connections_are_closed() {
     within(async {
-        let broker = TestBroker::start_with(|config| config.server_channel_max_idle_time_seconds = 1).await;
+        let broker = TestBroker::start_with(|config| config.server_channel_max_idle_time_seconds = 3).await;
         let mut idle = broker.client().await;
         let mut half = broker.client().await;
         half.raw(&[0, 0, 1, 0, 0, 0]).await;
@@ -152,7 +152,7 @@ async fn idle_and_half_finished_connections_are_closed() {
 #[tokio::test]
 async fn a_peer_that_never_reads_is_cut_off_and_costs_little() {
     within(async {
-        let broker = TestBroker::start_with(|config| config.server_channel_max_idle_time_seconds = 1).await;
+        let broker = TestBroker::start_with(|config| config.server_channel_max_idle_time_seconds = 3).await;
         let mut c = broker.client().await;
         c.send("T", 0, "", &vec![b'x'; 200_000]).await;
         let mut greedy = broker.client().await;

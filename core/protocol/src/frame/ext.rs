@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// Room that the first field makes.
+const FIRST_FIELDS: usize = 8;
+const FIRST_BYTES: usize = 192;
+
 /// Header fields in the order they were read or written.
 ///
 /// Two allocations whatever their number: all names and values stand in one string.
@@ -31,6 +35,11 @@ impl ExtFields {
 
     /// Adds a field whose value is written by `write`.
     pub(crate) fn push_with(&mut self, name: &str, write: impl FnOnce(&mut String)) {
+        if self.fields.capacity() == 0 {
+            // Room for the usual header at once, rather than in many small steps.
+            self.text.reserve(FIRST_BYTES);
+            self.fields.reserve(FIRST_FIELDS);
+        }
         let start = self.text.len();
         self.text.push_str(name);
         let middle = self.text.len();
