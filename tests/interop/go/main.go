@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -376,7 +377,28 @@ func (p *peer) close(name string) error {
 	}
 	if made := p.consumers[name]; made != nil {
 		delete(p.consumers, name)
+		settle()
 		return made.Shutdown()
 	}
 	return fmt.Errorf("no producer or consumer %q", name)
+}
+
+// settle waits, for a few seconds at most, until no delivery is under way in this process: Shutdown drops what a listener has
+// reported and the client not yet counted as consumed, and offers nothing to wait for, so this looks at the goroutines.
+func settle() {
+	for deadline := time.Now().Add(5 * time.Second); delivering() && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func delivering() bool {
+	stacks := make([]byte, 1<<20)
+	for _, stack := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		concurrently := strings.Contains(stack, ").consumeMessageConcurrently.func")
+		orderly := strings.Contains(stack, ").consumeMessageOrderly(") && !strings.Contains(stack, ").takeMessages(")
+		if concurrently || orderly {
+			return true
+		}
+	}
+	return false
 }

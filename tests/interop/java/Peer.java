@@ -49,6 +49,9 @@ public final class Peer {
     /** How often a client asks for routes; 30 s otherwise, and a consumer sees its new retry topic only then. */
     private static final int POLL_MS = 1000;
 
+    /** How long a consumer that is closed waits for its listeners. */
+    private static final int CLOSE_MS = 10_000;
+
     private static final PrintStream OUT = new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
 
     private final Map<String, DefaultMQProducer> producers = new HashMap<>();
@@ -295,6 +298,8 @@ public final class Peer {
         consumer.setMessageModel("broadcasting".equals(c.getString("model")) ? MessageModel.BROADCASTING : MessageModel.CLUSTERING);
         consumer.setConsumeThreadMin(4);
         consumer.setConsumeThreadMax(4);
+        // Without it shutdown() commits before a listener that has just reported its message has returned.
+        consumer.setAwaitTerminationMillisWhenShutdown(CLOSE_MS);
         if (c.containsKey("max_reconsume")) {
             consumer.setMaxReconsumeTimes(c.getIntValue("max_reconsume"));
         }
