@@ -23,11 +23,15 @@ use crate::route::{Route, Routes, Template, Topic};
 use crate::tasks::Tasks;
 use crate::{
     Admin, ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PushConsumer,
-    PushConsumerConfig, consumer, producer,
+    PushConsumerConfig, producer,
 };
 
+mod group;
 mod heartbeat;
 mod inbound;
+mod member;
+
+pub(crate) use member::Member;
 
 /// How long closing waits for brokers that are told of it.
 const UNREGISTER_LIMIT: Duration = Duration::from_secs(1);
@@ -54,7 +58,7 @@ pub(crate) struct Inner {
     /// Open producers, several of one group perhaps.
     producers: Mutex<Vec<(String, Weak<producer::Inner>)>>,
     /// Consumers by group.
-    consumers: Mutex<HashMap<String, Arc<consumer::Inner>>>,
+    consumers: Mutex<HashMap<String, Member>>,
     closed: AtomicBool,
     /// Told when the brokers should hear of a change at once.
     changed: Arc<Notify>,
@@ -225,7 +229,7 @@ impl Inner {
         self.producers.lock().iter().map(|(group, _)| group.clone()).collect()
     }
 
-    pub(crate) fn add_consumer(&self, consumer: &Arc<consumer::Inner>) -> Result<(), Error> {
+    pub(crate) fn add_consumer(&self, consumer: Member) -> Result<(), Error> {
         match self.consumers.lock().entry(consumer.group().to_owned()) {
             Entry::Occupied(_) => Err(Error::new(
                 ErrorCode::State,
@@ -235,7 +239,7 @@ impl Inner {
                 ),
             )),
             Entry::Vacant(entry) => {
-                entry.insert(consumer.clone());
+                entry.insert(consumer);
                 Ok(())
             }
         }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
-use crate::client::Inner as ClientInner;
+use crate::client::{Inner as ClientInner, Member};
 use crate::message::now_millis;
 use crate::tasks::Tasks;
 use crate::{ConsumeFrom, Error, ErrorCode, MessageView, PushConsumerConfig};
@@ -79,7 +79,7 @@ impl PushConsumer {
         listener: Arc<dyn Listener>,
     ) -> Result<PushConsumer, Error> {
         let inner = Arc::new(Inner::new(client, config, listener)?);
-        inner.client.add_consumer(&inner)?;
+        inner.client.add_consumer(Member::Push(inner.clone()))?;
         let consumer = PushConsumer { handle: Arc::new(Handle(inner.clone())) };
         if let Err(error) = inner.begin().await {
             consumer.close().await;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use mq_protocol::header::{ConsumerGroupRequest, ConsumerStatusRequest, ResetOffsetRequest};
 use mq_protocol::{Frame, RequestCode, ResponseCode};
 
-use super::Inner;
+use super::{Inner, Member};
 use crate::remoting::{Connection, Inbound};
-use crate::{Error, ErrorCode, consumer};
+use crate::{Error, ErrorCode};
 
 impl Inbound for Inner {
     fn request(&self, frame: Frame, from: &Arc<Connection>) {
@@ -58,7 +58,7 @@ impl Inner {
             }
             RequestCode::CONSUME_MESSAGE_DIRECTLY => {
                 let header: ConsumerGroupRequest<'_> = frame.header()?;
-                self.consumer(header.consumer_group)?.consume_directly(frame.clone(), from.clone());
+                self.consumer(header.consumer_group)?.consume_directly(frame.clone(), from.clone())?;
                 Ok(None)
             }
             code => {
@@ -68,7 +68,7 @@ impl Inner {
         }
     }
 
-    fn consumer(&self, group: &str) -> Result<Arc<consumer::Inner>, Error> {
+    fn consumer(&self, group: &str) -> Result<Member, Error> {
         self.consumers.lock().get(group).cloned().ok_or_else(|| {
             Error::new(ErrorCode::NotFound, format!("this client has no consumer of group '{group}'"))
         })

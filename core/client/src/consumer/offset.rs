@@ -2,19 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use mq_protocol::body::MessageQueue;
-use mq_protocol::header::{
-    OffsetResponse, QueryConsumerOffsetRequest, QueueRequest, SearchOffsetRequest,
-    UpdateConsumerOffsetRequest,
-};
-use mq_protocol::{Header, RequestCode, ResponseCode, name};
+use mq_protocol::name;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Inner;
 use super::process_queue::ProcessQueue;
-use crate::remoting::refusal;
 use crate::{ConsumeFrom, Error};
 
 /// Commits from time to time.
@@ -37,15 +31,11 @@ pub(super) async fn keep(consumer: Arc<Inner>) {
 }
 
 impl Inner {
-    /// Sends the offset of a queue without waiting for an answer, as Java does every five seconds.
     async fn commit_unconfirmed(&self, queue: &ProcessQueue) -> Result<(), Error> {
-        let Some(commit_offset) = queue.commit_offset().filter(|_| !queue.is_dropped()) else {
+        let Some(offset) = queue.commit_offset().filter(|_| !queue.is_dropped()) else {
             return Ok(());
         };
-        let peer = self.client.broker(&queue.queue.broker_name, 0)?;
-        let header = self.commit_header(&queue.queue, commit_offset);
-        let code = RequestCode::UPDATE_CONSUMER_OFFSET;
-        self.client.remoting.tell(&peer, code, &header, &Bytes::new(), self.client.short()).await
+        self.client.commit_unconfirmed(&self.group, &queue.queue, offset).await
     }
 
     /// Sends the offsets of queues that are given up and waits until the brokers have them.
@@ -62,40 +52,14 @@ impl Inner {
 
     /// Commits an offset and waits for the answer.
     pub(super) async fn commit(&self, queue: &MessageQueue, offset: i64) -> Result<(), Error> {
-        let peer = self.client.broker(&queue.broker_name, 0)?;
-        let header = self.commit_header(queue, offset);
-        let code = RequestCode::UPDATE_CONSUMER_OFFSET;
-        self.client.remoting.ask(&peer, code, &header, &Bytes::new(), self.client.short()).await?;
-        Ok(())
-    }
-
-    fn commit_header<'a>(&'a self, queue: &'a MessageQueue, offset: i64) -> UpdateConsumerOffsetRequest<'a> {
-        UpdateConsumerOffsetRequest {
-            consumer_group: &self.group,
-            topic: &queue.topic,
-            queue_id: queue.queue_id,
-            commit_offset: offset,
-        }
+        self.client.commit_offset(&self.group, queue, offset).await
     }
 
     /// Where a queue that is new to this member begins (`RebalancePushImpl.computePullFromWhere`).
     pub(super) async fn start_offset(&self, queue: &MessageQueue) -> Result<i64, Error> {
-        let code = RequestCode::QUERY_CONSUMER_OFFSET;
-        let header = QueryConsumerOffsetRequest {
-            consumer_group: &self.group,
-            topic: &queue.topic,
-            queue_id: queue.queue_id,
-            set_zero_if_not_found: None,
-        };
-        let peer = self.client.broker(&queue.broker_name, 0)?;
-        let frame =
-            self.client.remoting.call(&peer, code, &header, &Bytes::new(), self.client.short()).await?;
-        match frame.response_code() {
-            ResponseCode::SUCCESS => return Ok(frame.header::<OffsetResponse>()?.offset),
-            ResponseCode::QUERY_NOT_FOUND => {}
-            _ => return Err(refusal(&frame, code, peer.address())),
+        if let Some(offset) = self.client.committed_offset(&self.group, queue).await? {
+            return Ok(offset);
         }
-        let whole = QueueRequest { topic: &queue.topic, queue_id: queue.queue_id };
         // A retry that was sent before the group had an offset is a message of this group all the same.
         let from = if queue.topic.starts_with(name::RETRY_PREFIX) {
             ConsumeFrom::First
@@ -103,28 +67,9 @@ impl Inner {
             self.config.consume_from_where
         };
         match from {
-            ConsumeFrom::First => self.ask_offset(queue, RequestCode::GET_MIN_OFFSET, &whole).await,
-            ConsumeFrom::Last => self.ask_offset(queue, RequestCode::GET_MAX_OFFSET, &whole).await,
-            ConsumeFrom::Timestamp => {
-                let header = SearchOffsetRequest {
-                    topic: &queue.topic,
-                    queue_id: queue.queue_id,
-                    timestamp: self.start_timestamp,
-                    boundary_type: None,
-                };
-                self.ask_offset(queue, RequestCode::SEARCH_OFFSET_BY_TIMESTAMP, &header).await
-            }
+            ConsumeFrom::First => self.client.min_offset(queue).await,
+            ConsumeFrom::Last => self.client.max_offset(queue).await,
+            ConsumeFrom::Timestamp => self.client.offset_at(queue, self.start_timestamp).await,
         }
-    }
-
-    async fn ask_offset<'h, H: Header<'h> + Sync>(
-        &self,
-        queue: &MessageQueue,
-        code: RequestCode,
-        header: &H,
-    ) -> Result<i64, Error> {
-        let peer = self.client.broker(&queue.broker_name, 0)?;
-        let frame = self.client.remoting.ask(&peer, code, header, &Bytes::new(), self.client.short()).await?;
-        Ok(frame.header::<OffsetResponse>()?.offset)
     }
 }

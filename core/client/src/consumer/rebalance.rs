@@ -4,18 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use mq_protocol::body::{ConsumerIdList, MessageQueue};
-use mq_protocol::header::ConsumerGroupRequest;
-use mq_protocol::{RequestCode, fastjson};
+use mq_protocol::body::MessageQueue;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::allocate::allocate;
 use super::process_queue::ProcessQueue;
 use super::subscription::Subscription;
 use super::{Inner, pull};
-use crate::{Error, ErrorCode};
+use crate::Error;
 
 /// Time until the next look when the last one could not finish (`rebalance.minInterval`).
 const SOON: Duration = Duration::from_secs(1);
@@ -103,18 +100,7 @@ impl Inner {
         let deadline = self.client.short();
         let (_, route) = self.client.route(topic, None, deadline).await?;
         let own_id = &self.client.client_id;
-        let mut members = self.members(topic).await.unwrap_or_default();
-        if !members.contains(own_id) {
-            // A broker that just came (back), or one that was not known at the last heartbeat.
-            self.client.beat_all().await;
-            members = self.members(topic).await?;
-        }
-        if !members.contains(own_id) {
-            return Err(Error::new(
-                ErrorCode::State,
-                format!("the broker does not know member '{own_id}' of group '{}' yet", self.group),
-            ));
-        }
+        let members = self.client.members(&self.group, topic).await?;
         let share = allocate(self.config.allocate_strategy, &route.subscribe, &members, own_id);
         let mut lost = Vec::new();
         let mut won = share.clone();
@@ -127,32 +113,6 @@ impl Inner {
         }
         let changed = !lost.is_empty() || !won.is_empty();
         Ok(changed.then_some(Change { subscription, lost, won, shared: members.len() > 1 }))
-    }
-
-    /// Ids of the group's members, from any broker of the topic.
-    async fn members(&self, topic: &str) -> Result<Vec<String>, Error> {
-        let (turn, route) = self.client.route(topic, None, self.client.short()).await?;
-        let brokers = &route.data.broker_datas;
-        let code = RequestCode::GET_CONSUMER_LIST_BY_GROUP;
-        let header = ConsumerGroupRequest { consumer_group: &self.group };
-        let mut last = Error::new(ErrorCode::NotFound, format!("topic '{topic}' has no broker"));
-        let first = turn.turn();
-        for step in 0..brokers.len() {
-            let Some(broker) = brokers.get(first.wrapping_add(step) % brokers.len()) else { break };
-            let peer = self.client.broker(&broker.broker_name, 0)?;
-            let asked =
-                self.client.remoting.ask(&peer, code, &header, &Bytes::new(), self.client.short()).await;
-            match asked {
-                Ok(frame) => {
-                    let list: ConsumerIdList = fastjson::from_slice(&frame.body).map_err(|error| {
-                        Error::new(ErrorCode::Broker, format!("members of group '{}': {error}", self.group))
-                    })?;
-                    return Ok(list.consumer_id_list);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
     }
 
     /// Gives queues up: nothing more is consumed of them, and what was is committed.
