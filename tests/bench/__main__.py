@@ -23,6 +23,8 @@ from tests.harness.runner import LANGUAGES, Runner
 from tests.interop import apache
 
 TICKS = os.sysconf("SC_CLK_TCK")
+# Seconds of load before a measurement: a JVM first has to compile what is hot.
+WARM_UP = {"ours": 4.0, "Apache": 20.0}
 TOPIC = "Load"  # "BenchmarkTest" is a system topic
 
 
@@ -121,7 +123,7 @@ def measure(
                     log.seek(0)
                     raise RuntimeError(f"{' '.join(command)} sends nothing:\n{log.read().decode()[-2000:]}")
                 time.sleep(0.1)
-            time.sleep(min(5.0, seconds / 2))
+            time.sleep(WARM_UP[broker.kind])
             before = (broker.messages(topic), time.monotonic(), cpu_seconds(broker.pid), cpu_seconds(child.pid))
             time.sleep(seconds)
             after = (broker.messages(topic), time.monotonic(), cpu_seconds(broker.pid), cpu_seconds(child.pid))
@@ -190,9 +192,33 @@ def brokers(seconds: float, folder: Path) -> list[Figure]:
     return figures
 
 
-def languages(count: int, folder: Path) -> list[Figure]:
+def c_client(broker: Broker, count: int, folder: Path) -> list[Figure]:
+    """The C ABI, through ffi/examples/bench.c."""
+    target = Path(MQ).parent
+    program = str(folder / "bench")
+    source = str(ROOT / "ffi" / "examples" / "bench.c")
+    (folder / "libmq.so.0").symlink_to(target / "libmq.so")
+    compiler = ["cc", "-O2", "-o", program, source, f"-I{ROOT}/ffi/include", f"-L{target}", "-lmq", "-lpthread"]
+    subprocess.run([*compiler, f"-Wl,-rpath,{folder}"], check=True)
     figures: list[Figure] = []
+    for mode, share, parallel in (("sync", 5, 64), ("async", 1, 256)):
+        topic = f"c-{mode}"
+        create_topic(broker.namesrv, topic, 8)
+        cpu = cpu_seconds(broker.pid)
+        command = [program, broker.namesrv, topic, str(count // share), "128", mode, str(parallel)]
+        done = json.loads(subprocess.run(command, capture_output=True, check=True, text=True, timeout=300).stdout)
+        used = cpu_seconds(broker.pid) - cpu
+        figure = Figure(
+            f"c, {mode} × {parallel}, 128 B", "ours", done["sent"], done["seconds"], used, done["cpu_seconds"]
+        )
+        print(figure.line(), flush=True)
+        figures.append(figure)
+    return figures
+
+
+def languages(count: int, folder: Path) -> list[Figure]:
     with our_broker(folder / "languages") as broker:
+        figures = c_client(broker, count, folder)
         for language in LANGUAGES:
             runner = Runner(language, folder / f"{language}.log")
             try:
