@@ -40,6 +40,6 @@ pub use message::{Delivery, Message, SendReceipt, SendStatus};
 pub use mq_protocol::Language;
 pub use mq_protocol::body;
 pub use mq_protocol::body::MessageQueue;
-pub use producer::Producer;
+pub use producer::{Producer, split_batch};
 pub use setting::{Kind, Scope, Setting, settings};
 pub use view::MessageView;

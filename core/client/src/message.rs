@@ -20,7 +20,7 @@ use crate::{Error, ErrorCode};
 /// let message = Message::new("orders", "42 apples").tag("paid").key("42").property("region", "eu");
 /// assert!(message.check().is_ok());
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Where it goes.
     pub topic: String,
@@ -38,6 +38,25 @@ pub struct Message {
     pub delivery: Delivery,
     /// A number that travels along unread (`flag`).
     pub flag: i32,
+    /// Whether the broker answers only when the message is flushed and replicated as its settings ask for
+    /// (`waitStoreMsgOK`); if not, as soon as it is in memory.
+    pub wait_store: bool,
+}
+
+impl Default for Message {
+    fn default() -> Message {
+        Message {
+            topic: String::new(),
+            body: Bytes::new(),
+            tag: None,
+            keys: Vec::new(),
+            properties: Vec::new(),
+            message_group: None,
+            delivery: Delivery::Now,
+            flag: 0,
+            wait_store: true,
+        }
+    }
 }
 
 /// When a message is delivered.
@@ -98,6 +117,13 @@ impl Message {
     #[must_use]
     pub fn deliver_at(mut self, millis: i64) -> Message {
         self.delivery = Delivery::At(millis);
+        self
+    }
+
+    /// Sets whether the broker's answer waits for disk and replicas.
+    #[must_use]
+    pub fn wait_store(mut self, wait: bool) -> Message {
+        self.wait_store = wait;
         self
     }
 
@@ -177,6 +203,9 @@ impl Message {
             Delivery::Now => {}
             Delivery::Level(level) => push_pair(&mut text, key::DELAY, &level.to_string()),
             Delivery::At(millis) => push_pair(&mut text, key::TIMER_DELIVER_MS, &millis.to_string()),
+        }
+        if !self.wait_store {
+            push_pair(&mut text, key::WAIT, "false");
         }
         push_pair(&mut text, key::UNIQ_KEY, id);
         if text.len() > MAX_PROPERTIES {

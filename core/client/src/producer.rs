@@ -15,10 +15,12 @@ use crate::remoting::{Refused, refusal};
 use crate::route::{PublishQueue, Route, Template};
 use crate::{Error, ErrorCode, Message, ProducerConfig, SendReceipt, SendStatus};
 
+mod batch;
 mod in_flight;
 mod outgoing;
 mod queue;
 
+pub use batch::split_batch;
 use in_flight::InFlight;
 use outgoing::Outgoing;
 use queue::Choice;
@@ -78,15 +80,53 @@ impl Producer {
     /// Sends a message to this very queue; it is not tried again on another.
     ///
     /// # Errors
-    /// As [`Producer::send`]; `ARGUMENT` if the topic has no such queue.
-    pub async fn send_to_queue(
+    /// As [`Producer::send`]; `ARGUMENT` if the queue is of another topic or the topic has no such queue.
+    pub async fn send_to_queue(&self, message: Message, queue: &MessageQueue) -> Result<SendReceipt, Error> {
+        self.send_to_queue_with_timeout(message, queue, self.inner.config.send_timeout).await
+    }
+
+    /// As [`Producer::send_to_queue`] within this time.
+    ///
+    /// # Errors
+    /// As [`Producer::send_to_queue`].
+    pub async fn send_to_queue_with_timeout(
         &self,
         message: Message,
         queue: &MessageQueue,
         timeout: Duration,
     ) -> Result<SendReceipt, Error> {
+        if queue.topic != message.topic {
+            return Err(Error::argument(format!(
+                "the message goes to topic '{}', but the queue is of topic '{}'",
+                message.topic, queue.topic
+            )));
+        }
         let choice = Choice::Exactly { broker_name: queue.broker_name.clone(), queue_id: queue.queue_id };
         self.inner.send_one(message, choice, deadline(timeout)).await
+    }
+
+    /// Sends a message to the queue that `select` names by its index in the list of queues it is given, which is
+    /// in the order of broker names and queue ids (`MessageQueueSelector`). It is not tried again on another.
+    ///
+    /// # Errors
+    /// As [`Producer::send`]; `ARGUMENT` if there is no queue of that index.
+    pub async fn send_selected(
+        &self,
+        message: Message,
+        select: impl FnOnce(&[MessageQueue]) -> usize + Send,
+        timeout: Duration,
+    ) -> Result<SendReceipt, Error> {
+        let deadline = deadline(timeout);
+        let queues = self.queues_until(&message.topic, deadline).await?;
+        let index = select(&queues);
+        let Some(queue) = queues.into_iter().nth(index) else {
+            return Err(Error::argument(format!(
+                "the selector chose queue number {index} of topic '{}', which is not in the list it was given",
+                message.topic
+            )));
+        };
+        let choice = Choice::Exactly { broker_name: queue.broker_name, queue_id: queue.queue_id };
+        self.inner.send_one(message, choice, deadline).await
     }
 
     /// Sends messages of one topic as one request: all are stored, in order and in one queue, or none is.
@@ -135,22 +175,34 @@ impl Producer {
         inner.client.remoting.tell(&queue.peer, outgoing.code, &header, &outgoing.body, deadline).await
     }
 
-    /// The queues of a topic that can be sent to.
+    /// The queues of a topic that can be sent to, in the order of broker names and queue ids.
     ///
     /// # Errors
     /// `NOT_FOUND`: no route. `NETWORK`, `TIMEOUT`: no NameServer answers.
-    pub async fn message_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
+    pub async fn queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
+        self.queues_until(topic, self.inner.client.short()).await
+    }
+
+    async fn queues_until(&self, topic: &str, deadline: Instant) -> Result<Vec<MessageQueue>, Error> {
         let inner = &self.inner;
         inner.check_open()?;
         mq_protocol::name::check_topic(topic)?;
         let wrapped = inner.client.wrap(topic);
-        let (_, route) = inner.client.route(&wrapped, Some(inner.template()), inner.client.short()).await?;
+        let (_, route) = inner.client.route(&wrapped, Some(inner.template()), deadline).await?;
         let queue = |queue: &PublishQueue| MessageQueue {
             topic: topic.to_owned(),
             broker_name: queue.broker_name.to_string(),
             queue_id: queue.queue_id,
         };
         Ok(route.publish.iter().map(queue).collect())
+    }
+
+    /// Divides messages into lists that [`Producer::send_batch`] takes: [`split_batch`] with `max_message_size`.
+    ///
+    /// # Errors
+    /// As [`split_batch`].
+    pub fn split_batch(&self, messages: Vec<Message>) -> Result<Vec<Vec<Message>>, Error> {
+        split_batch(messages, self.inner.config.max_message_size)
     }
 
     /// Waits (up to `close_timeout`) for the sends that are on their way and tells the brokers. Later sends

@@ -447,7 +447,7 @@ async fn a_group_begins_at_the_time_it_wants() {
     let client = cluster.client();
     let producer = client.producer(ProducerConfig::default()).unwrap();
     within(producer.send(Message::new(&topic, "old"))).await.unwrap();
-    let queue = within(producer.message_queues(&topic)).await.unwrap().remove(0);
+    let queue = within(producer.queues(&topic)).await.unwrap().remove(0);
     let admin = client.admin();
     assert_eq!(within(admin.min_offset(&queue)).await.unwrap(), 0);
     assert_eq!(within(admin.max_offset(&queue)).await.unwrap(), 1);

@@ -107,6 +107,19 @@ async fn lists_oneway_compression_and_chosen_queues() {
         assert_eq!(within(producer.send_batch(bad)).await.unwrap_err().code(), code);
     }
 
+    let lists = producer.split_batch(vec![Message::new("T", vec![0; 3 << 20]); 3]).unwrap();
+    assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
+    for list in lists {
+        within(producer.send_batch(list)).await.unwrap();
+    }
+    let list = vec![message().wait_store(false), message().wait_store(false)];
+    within(producer.send_batch(list)).await.unwrap();
+    let frame = server.frames(RequestCode::SEND_BATCH_MESSAGE).pop().unwrap();
+    assert_eq!(Properties::parse(frame.ext.get("i").unwrap()).get("WAIT"), Some("false"));
+    for element in BatchElement::take_all(&frame.body).unwrap() {
+        assert_eq!(Properties::parse(element.properties).get("WAIT"), Some("false"));
+    }
+
     within(producer.send_oneway(message())).await.unwrap();
     until("one-way arrives", || server.frames(SEND).iter().any(Frame::is_oneway)).await;
 
@@ -117,14 +130,21 @@ async fn lists_oneway_compression_and_chosen_queues() {
     assert_eq!(Compression::of_flags(flags).unwrap(), Some(Compression::Zlib));
     assert_eq!(Compression::Zlib.decompress(&frame.body, body.len()).unwrap(), body);
 
-    let mut queues = within(producer.message_queues("T")).await.unwrap();
+    let mut queues = within(producer.queues("T")).await.unwrap();
     assert_eq!(queues.len(), 4);
     let queue = queues.remove(2);
     let wait = Duration::from_secs(3);
-    let receipt = within(producer.send_to_queue(message(), &queue, wait)).await.unwrap();
+    let receipt = within(producer.send_to_queue_with_timeout(message(), &queue, wait)).await.unwrap();
     assert_eq!(receipt.queue_id, 2);
     let nowhere = MessageQueue { queue_id: 9, ..queue };
-    let error = within(producer.send_to_queue(message(), &nowhere, wait)).await.unwrap_err();
+    let error = within(producer.send_to_queue(message(), &nowhere)).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Argument);
+    let elsewhere = MessageQueue { topic: "U".to_owned(), queue_id: 1, ..nowhere };
+    let error = within(producer.send_to_queue(message(), &elsewhere)).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Argument);
+    let third = |queues: &[MessageQueue]| queues.iter().position(|queue| queue.queue_id == 3).unwrap();
+    assert_eq!(within(producer.send_selected(message(), third, wait)).await.unwrap().queue_id, 3);
+    let error = within(producer.send_selected(message(), |queues| queues.len(), wait)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Argument);
     for _ in 0..3 {
         // hashCode("group-1") % 4 in Java.

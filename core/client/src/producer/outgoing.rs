@@ -1,13 +1,11 @@
-//! A message, or a list of messages, made ready for the wire.
+//! A message made ready for the wire.
 
-use bytes::{Bytes, BytesMut};
-use mq_protocol::message::batch::BatchElement;
-use mq_protocol::property::{key, push_pair};
-use mq_protocol::{RequestCode, name};
+use bytes::Bytes;
+use mq_protocol::RequestCode;
 use tokio::runtime::Handle;
 
 use crate::client::Inner as ClientInner;
-use crate::message::{Delivery, now_millis};
+use crate::message::now_millis;
 use crate::{Error, ErrorCode, Message, ProducerConfig};
 
 /// From this size on a body is compressed on a thread of its own.
@@ -51,65 +49,6 @@ impl Outgoing {
         })
     }
 
-    pub(super) fn batch(
-        messages: &[Message],
-        client: &ClientInner,
-        config: &ProducerConfig,
-    ) -> Result<Outgoing, Error> {
-        let Some(first) = messages.first() else {
-            return Err(Error::argument("the list of messages is empty; give at least one"));
-        };
-        if first.topic.starts_with(name::RETRY_PREFIX) {
-            return Err(Error::argument(format!(
-                "topic '{}' is a retry topic, which takes no lists; send the messages one by one",
-                first.topic
-            )));
-        }
-        let born_timestamp = now_millis();
-        let mut ids = String::new();
-        let mut body = BytesMut::new();
-        for message in messages {
-            message.check()?;
-            let odd = if message.topic != first.topic {
-                Some(format!("topic '{}'", message.topic))
-            } else if message.message_group != first.message_group {
-                Some("another message group".to_owned())
-            } else if message.delivery != Delivery::Now {
-                Some("a delivery time".to_owned())
-            } else {
-                None
-            };
-            if let Some(odd) = odd {
-                return Err(Error::argument(format!(
-                    "a list to topic '{}' contains a message with {odd}; send that one by itself",
-                    first.topic
-                )));
-            }
-            let id = client.ids.next(born_timestamp);
-            let properties = message.encode_properties(&id)?;
-            let element = BatchElement { flag: message.flag, body: &message.body, properties: &properties };
-            check_size(&first.topic, body.len() + element.encoded_len(), config)?;
-            element.encode(&mut body);
-            if !ids.is_empty() {
-                ids.push(',');
-            }
-            ids.push_str(&id);
-        }
-        let mut properties = String::new();
-        push_pair(&mut properties, key::UNIQ_KEY, &client.ids.next(born_timestamp));
-        Ok(Outgoing {
-            code: RequestCode::SEND_BATCH_MESSAGE,
-            topic: client.wrap(&first.topic).into_owned(),
-            shown_topic: first.topic.clone(),
-            message_id: ids,
-            properties,
-            body: body.freeze(),
-            sys_flag: 0,
-            flag: 0,
-            born_timestamp,
-        })
-    }
-
     pub(super) fn is_to_be_compressed(&self, config: &ProducerConfig) -> bool {
         self.body.len() >= config.compress_body_over.max(1)
     }
@@ -137,7 +76,7 @@ impl Outgoing {
     }
 }
 
-fn check_size(topic: &str, size: usize, config: &ProducerConfig) -> Result<(), Error> {
+pub(super) fn check_size(topic: &str, size: usize, config: &ProducerConfig) -> Result<(), Error> {
     if size <= config.max_message_size {
         return Ok(());
     }
