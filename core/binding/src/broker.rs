@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mq_broker::testing::{Faults, RequestCode, ResponseCode, TestClock};
 use mq_broker::{BrokerConfig, BrokerError};
 use mq_client::{Error, ErrorCode};
 use parking_lot::Mutex;
@@ -31,6 +32,9 @@ struct Inner {
     /// Whether the ports were given, and must be had.
     fixed_ports: (bool, bool),
     addresses: Mutex<Addresses>,
+    /// Outlive a restart, as the data does.
+    clock: TestClock,
+    faults: Faults,
     /// `None` while it does not run; locked while it is started or stopped.
     running: tokio::sync::Mutex<Option<Running>>,
     data_dir: PathBuf,
@@ -78,6 +82,8 @@ impl Broker {
             data_dir: settings.store_path_root_dir.clone(),
             config: Mutex::new(settings),
             addresses: Mutex::new(Addresses { namesrv: String::new(), broker: String::new() }),
+            clock: TestClock::default(),
+            faults: Faults::default(),
             running: tokio::sync::Mutex::new(None),
             temporary,
         };
@@ -168,11 +174,120 @@ impl Broker {
     }
 }
 
+/// What tests do to a broker. Faults and the clock stay as they are over a stop, a kill and a restart.
+///
+/// Requests and answers are named as in RocketMQ (`SEND_MESSAGE`, `SYSTEM_BUSY`) or by their numbers. `SEND_MESSAGE`
+/// stands for all requests that send, `PULL_MESSAGE` for both that pull. Several faults of one request apply one after
+/// the other, in the order in which they were set.
+impl Broker {
+    /// The next `times` requests of this name are not carried out; their answer has the code `response`.
+    ///
+    /// # Errors
+    /// ARGUMENT: a name is not known. FORKED.
+    pub fn fail_next(&self, request: &str, response: &str, times: u32) -> Result<(), Error> {
+        self.0.get()?.faults.fail_next(request_code(request)?, response_code(response)?, times);
+        Ok(())
+    }
+
+    /// The next `times` requests of this name are handled after `delay`; others go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`Broker::fail_next`].
+    pub fn delay_next(&self, request: &str, delay: Duration, times: u32) -> Result<(), Error> {
+        self.0.get()?.faults.delay_next(request_code(request)?, delay, times);
+        Ok(())
+    }
+
+    /// The next `times` requests of this name are not carried out; their connections are closed.
+    ///
+    /// # Errors
+    /// As [`Broker::fail_next`].
+    pub fn drop_next(&self, request: &str, times: u32) -> Result<(), Error> {
+        self.0.get()?.faults.drop_connection_next(request_code(request)?, times);
+        Ok(())
+    }
+
+    /// The next `times` requests of this name are carried out, but not answered.
+    ///
+    /// # Errors
+    /// As [`Broker::fail_next`].
+    pub fn lose_answer_next(&self, request: &str, times: u32) -> Result<(), Error> {
+        self.0.get()?.faults.lose_answer_next(request_code(request)?, times);
+        Ok(())
+    }
+
+    /// Whether the broker closes new connections at once. Open ones stay, and its NameServer goes on accepting.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn refuse_connections(&self, refuse: bool) -> Result<(), Error> {
+        self.0.get()?.faults.refuse_connections(refuse);
+        Ok(())
+    }
+
+    /// Takes all faults back.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn clear_faults(&self) -> Result<(), Error> {
+        self.0.get()?.faults.clear();
+        Ok(())
+    }
+
+    /// Moves the broker's clock forward: delayed messages and retries that become due are delivered at once; locks,
+    /// clients that do not answer and old files expire. Clients that are there stay.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn advance_clock(&self, time: Duration) -> Result<(), Error> {
+        self.0.get()?.clock.advance(time);
+        Ok(())
+    }
+
+    /// Sets the broker's clock to this time in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn set_clock(&self, millis: i64) -> Result<(), Error> {
+        self.0.get()?.clock.set_millis(millis);
+        Ok(())
+    }
+
+    /// The broker's time in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn clock(&self) -> Result<i64, Error> {
+        Ok(self.0.get()?.clock.now_millis())
+    }
+}
+
+fn request_code(name: &str) -> Result<RequestCode, Error> {
+    RequestCode::from_name(name).or_else(|| name.parse().ok().map(RequestCode)).ok_or_else(|| {
+        Error::new(
+            ErrorCode::Argument,
+            format!(
+                "'{name}' is no request; write a name such as SEND_MESSAGE or PULL_MESSAGE, or its number"
+            ),
+        )
+    })
+}
+
+fn response_code(name: &str) -> Result<ResponseCode, Error> {
+    ResponseCode::from_name(name).or_else(|| name.parse().ok().map(ResponseCode)).ok_or_else(|| {
+        Error::new(
+            ErrorCode::Argument,
+            format!("'{name}' is no answer; write a name such as SYSTEM_BUSY or SYSTEM_ERROR, or its number"),
+        )
+    })
+}
+
 impl Inner {
     /// Starts with the settings as they are; remembers the ports for the next time.
     async fn start(&self, runtime: &Runtime) -> Result<Running, Error> {
         let mut config = self.config.lock().clone();
-        let broker = match mq_broker::Broker::start(config.clone()).await {
+        let start = |config| mq_broker::Broker::start_with(config, self.clock.clone(), self.faults.clone());
+        let broker = match start(config.clone()).await {
             Err(ref error) if self.may_change_ports(&config) && matches!(error, BrokerError::Bind { .. }) => {
                 // Somebody else may have taken a port that was free before.
                 if !self.fixed_ports.0 {
@@ -181,7 +296,7 @@ impl Inner {
                 if !self.fixed_ports.1 {
                     config.namesrv_listen_port = 0;
                 }
-                mq_broker::Broker::start(config.clone()).await
+                start(config.clone()).await
             }
             result => result,
         };

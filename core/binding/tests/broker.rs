@@ -203,3 +203,42 @@ fn settings_of_the_broker_have_apaches_names_and_short_ones() {
     drop(broker);
     assert!(path.exists());
 }
+
+#[test]
+fn faults_and_the_clock_reach_the_broker_and_outlive_a_restart() {
+    let broker = Broker::start(&Config::new()).unwrap();
+    broker.create_topic("later", 1).unwrap();
+    assert_eq!(broker.fail_next("SEND", "SYSTEM_BUSY", 1).unwrap_err().code(), ErrorCode::Argument);
+    assert_eq!(broker.fail_next("SEND_MESSAGE", "BUSY", 1).unwrap_err().code(), ErrorCode::Argument);
+    let client = client_of(&broker);
+    let producer = client.producer(&config(&[("retry_times_when_send_failed", "0")])).unwrap();
+    broker.fail_next("SEND_MESSAGE", "NO_PERMISSION", 1).unwrap();
+    broker.stop(Some(LONG)).unwrap();
+    broker.restart().unwrap();
+    let error = producer.send(Message::new("later", "x"), Some(LONG)).unwrap_err();
+    assert_eq!(error.broker_code(), Some(16), "{error}");
+
+    let queue = Queue::new();
+    let consumer = consumer_of(&client, &queue, "later", &[]);
+    consumer.start(Some(LONG)).unwrap();
+    // Level 18 is two hours.
+    producer.send(Message::new("later", "in two hours").delay_level(18), Some(LONG)).unwrap();
+    let before = broker.clock().unwrap();
+    broker.advance_clock(Duration::from_secs(2 * 3600)).unwrap();
+    assert!(broker.clock().unwrap() >= before + 2 * 3_600_000);
+    let (message, token) = next_message(&queue);
+    assert_eq!(message.body(), "in two hours");
+    token.reply(ConsumeResult::Success).unwrap();
+    broker.delay_next("15", Duration::from_millis(1), 1).unwrap();
+    broker.lose_answer_next("SEND_MESSAGE", 1).unwrap();
+    broker.drop_next("SEND_MESSAGE", 1).unwrap();
+    broker.refuse_connections(true).unwrap();
+    broker.clear_faults().unwrap();
+    producer.send(Message::new("later", "after"), Some(LONG)).unwrap();
+    let (message, token) = next_message(&queue);
+    assert_eq!(message.body(), "after");
+    token.reply(ConsumeResult::Success).unwrap();
+    consumer.close(Some(LONG)).unwrap();
+    client.close(Some(LONG)).unwrap();
+    broker.stop(Some(LONG)).unwrap();
+}

@@ -1,5 +1,6 @@
 //! The broker: opens the store, starts the services, listens, registers, and stops it all in order.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -8,8 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mq_protocol::body::{DataVersion, TopicConfig, perm};
+use mq_protocol::header::ConsumerRunningInfoRequest;
 use mq_protocol::name::{SCHEDULE_TOPIC, check_topic};
-use mq_store::{Clock, Store, SystemClock};
+use mq_protocol::{Frame, RequestCode};
+use mq_store::Store;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -20,7 +23,7 @@ use crate::config::{BrokerConfig, FlushDiskType, NameServerConfig};
 use crate::error::BrokerError;
 use crate::handler::Stamps;
 use crate::namesrv::NameServer;
-use crate::server::{Limits, Refusal, Server, bind};
+use crate::server::{Limits, Peer, PeerId, Refusal, Server, bind};
 use crate::service::consumers::Consumers;
 use crate::service::groups::Groups;
 use crate::service::intake::Intake;
@@ -33,6 +36,7 @@ use crate::service::schedule::Schedule;
 use crate::service::stats::{SAMPLE_PERIOD, Stats};
 use crate::service::topics::Topics;
 use crate::service::waiting::Waiting;
+use crate::testing::{Faults, TestClock};
 
 /// How long a start waits for its first registration at other NameServers.
 const FIRST_REGISTRATION: Duration = Duration::from_secs(3);
@@ -40,6 +44,8 @@ const FIRST_REGISTRATION: Duration = Duration::from_secs(3);
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Time between two looks for clients that stopped sending heartbeats (`ClientHousekeepingService`).
 const CLIENT_SCAN: Duration = Duration::from_secs(10);
+/// How long a client may take to show that it is there, when the clock was moved past its next heartbeat.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// What the broker's handlers work on.
 #[derive(Debug)]
@@ -60,6 +66,8 @@ pub(crate) struct State {
     pub(crate) intake: Intake,
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) clock: TestClock,
+    pub(crate) faults: Faults,
     registrar: Arc<Registrar>,
     name: String,
     next_queue: AtomicU32,
@@ -119,12 +127,26 @@ impl Broker {
     /// # Errors
     /// A port cannot be bound, or the store or one of its config files cannot be opened.
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
+        Broker::start_with(config, TestClock::default(), Faults::default()).await
+    }
+
+    /// As [`Broker::start`], with the clock and the faults of an earlier start, say.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub async fn start_with(
+        config: BrokerConfig,
+        clock: TestClock,
+        faults: Faults,
+    ) -> Result<Broker, BrokerError> {
         check_names(&config)?;
         let (listeners, address) = listen(&config).await?;
-        let namesrv =
-            if config.namesrv_addr.0.is_empty() { Some(start_namesrv(&config).await?) } else { None };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store_config = config.store_config(clock.clone())?;
+        let namesrv = if config.namesrv_addr.0.is_empty() {
+            Some(start_namesrv(&config, &faults).await?)
+        } else {
+            None
+        };
+        let store_config = config.store_config(Arc::new(clock.clone()))?;
         let delay_levels = store_config.delay_levels.clone();
         let store = tokio::task::spawn_blocking(move || Store::open(store_config))
             .await
@@ -153,11 +175,13 @@ impl Broker {
             offsets: Offsets::load(&store)?,
             producers: Producers::default(),
             consumers: Consumers::default(),
-            locks: QueueLocks::default(),
+            locks: QueueLocks::new(clock.clone()),
             waiting: Arc::default(),
             intake: Intake::new(store.clone(), delay_levels.max_level(), sync_flush),
-            schedule: Arc::new(Schedule::load(&store, clock, delay_levels)?),
+            schedule: Arc::new(Schedule::load(&store, clock.clone(), delay_levels)?),
             stats: Arc::new(Stats::new()),
+            clock,
+            faults,
             registrar,
             name: config.broker_name.clone(),
             next_queue: AtomicU32::new(0),
@@ -198,6 +222,18 @@ impl Broker {
     #[must_use]
     pub fn broker_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Faults that a test of an application can set.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.state.faults
+    }
+
+    /// The clock, which a test of an application can move.
+    #[must_use]
+    pub fn clock(&self) -> &TestClock {
+        &self.state.clock
     }
 
     /// The directory of the data.
@@ -328,6 +364,8 @@ impl State {
 
     /// Saves all tables and closes the store.
     fn close(&self) -> Result<(), BrokerError> {
+        // A delivery between the saving of its offset and the closing of the store would be repeated.
+        self.schedule.end();
         let saves = [
             self.offsets.save_if_changed(),
             self.schedule.save_if_changed(),
@@ -354,16 +392,51 @@ impl State {
         let mut samples = every(SAMPLE_PERIOD);
         let silence = Duration::from_millis(config.channel_expired_timeout);
         let mut clients = every(CLIENT_SCAN.min(silence));
+        let mut moves = self.clock.moves();
         loop {
             tokio::select! {
                 _ = offsets.tick() => self.save_in_background(|state| state.offsets.save_if_changed()).await,
                 _ = delays.tick() => self.save_in_background(|state| state.schedule.save_if_changed()).await,
                 _ = samples.tick() => self.stats.sample(),
-                _ = clients.tick() => {
-                    self.producers.expire(silence);
-                    self.consumers.expire(silence);
+                _ = clients.tick() => self.expire_clients(silence),
+                // The clock lives as long as this.
+                _ = moves.changed() => {
+                    self.expire_clients(silence);
+                    self.store.clean_soon();
                 }
             }
+        }
+    }
+
+    /// Takes out clients that fell silent.
+    fn expire_clients(self: &Arc<Self>, silence: Duration) {
+        let now = self.clock.instant();
+        if !self.clock.has_jumped() {
+            self.producers.expire(now, silence);
+            self.consumers.expire(now, silence);
+            return;
+        }
+        // A heartbeat cannot have come in a time that was jumped over: those who seem silent are asked first.
+        let silent =
+            self.producers.silent(now, silence).into_iter().chain(self.consumers.silent(now, silence));
+        let silent: HashMap<PeerId, Arc<Peer>> = silent.map(|peer| (peer.id, peer)).collect();
+        for (id, peer) in silent {
+            let state = self.clone();
+            tokio::spawn(async move {
+                let header =
+                    ConsumerRunningInfoRequest { consumer_group: "", client_id: "", jstack_enable: None };
+                let question = Frame::request(RequestCode::GET_CONSUMER_RUNNING_INFO, &header);
+                match peer.invoke(question, SIGN_OF_LIFE).await {
+                    // Any answer will do, also one that refuses.
+                    Ok(_) => {
+                        let now = state.clock.instant();
+                        state.producers.heard_of(id, now);
+                        state.consumers.heard_of(id, now);
+                    }
+                    // Its departure takes it out of all groups.
+                    Err(_) => peer.cut("no heartbeat"),
+                }
+            });
         }
     }
 
@@ -404,8 +477,8 @@ async fn listen(config: &BrokerConfig) -> Result<(Vec<TcpListener>, SocketAddr),
     Ok((listeners, address))
 }
 
-async fn start_namesrv(config: &BrokerConfig) -> Result<NameServer, BrokerError> {
-    NameServer::start(NameServerConfig {
+async fn start_namesrv(config: &BrokerConfig, faults: &Faults) -> Result<NameServer, BrokerError> {
+    let config = NameServerConfig {
         bind_address: config.bind_address,
         listen_port: config.namesrv_listen_port,
         kv_config_path: Some(config.store_path_root_dir.join("config").join("kvConfig.json")),
@@ -413,8 +486,8 @@ async fn start_namesrv(config: &BrokerConfig) -> Result<NameServer, BrokerError>
         server_max_connections: config.server_max_connections,
         server_max_unfinished_bytes: config.server_max_unfinished_bytes,
         ..NameServerConfig::default()
-    })
-    .await
+    };
+    NameServer::start_with(config, faults.clone()).await
 }
 
 /// The address that clients are told: set by hand, the one listened on, or that of the way to the outside.

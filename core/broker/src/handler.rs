@@ -8,6 +8,7 @@ use mq_protocol::{RequestCode, ResponseCode};
 
 use crate::broker::State;
 use crate::server::{Call, Dispatch, Peer, Refusal, Reply};
+use crate::testing::Faults;
 
 mod admin;
 mod client;
@@ -90,6 +91,14 @@ impl Dispatch for State {
             Some(handler) => handler(self, call),
             None => Err(Refusal::not_supported(&call.request)),
         }
+    }
+
+    fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    fn refuses_connections(&self) -> bool {
+        self.faults.refuses_connections()
     }
 
     fn closed(&self, peer: &Arc<Peer>) {

@@ -9,6 +9,7 @@ mod handler;
 mod namesrv;
 mod server;
 mod service;
+pub mod testing;
 
 pub use broker::Broker;
 pub use config::{

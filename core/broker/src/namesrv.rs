@@ -11,6 +11,7 @@ use tracing::info;
 use crate::config::NameServerConfig;
 use crate::error::BrokerError;
 use crate::server::{Limits, Server, bind};
+use crate::testing::Faults;
 
 mod handler;
 mod kv;
@@ -27,6 +28,7 @@ struct State {
     config: RwLock<NameServerConfig>,
     routes: Arc<Routes>,
     kv: KvConfig,
+    faults: Faults,
 }
 
 /// A running NameServer. Dropping it stops it at once.
@@ -44,6 +46,14 @@ impl NameServer {
     /// # Errors
     /// The port cannot be bound, or the key-value file cannot be read.
     pub async fn start(config: NameServerConfig) -> Result<NameServer, BrokerError> {
+        NameServer::start_with(config, Faults::default()).await
+    }
+
+    /// As [`NameServer::start`], with faults that tests set.
+    pub(crate) async fn start_with(
+        config: NameServerConfig,
+        faults: Faults,
+    ) -> Result<NameServer, BrokerError> {
         let wanted = SocketAddr::new(config.bind_address, config.listen_port);
         let listener = bind(wanted).await.map_err(|source| BrokerError::Bind {
             what: "NameServer",
@@ -65,7 +75,7 @@ impl NameServer {
             unfinished: config.server_max_unfinished_bytes,
         };
         let scan = Duration::from_millis(config.scan_not_active_broker_interval);
-        let state = Arc::new(State { config: RwLock::new(config), routes: Arc::default(), kv });
+        let state = Arc::new(State { config: RwLock::new(config), routes: Arc::default(), kv, faults });
         let server = Server::start("namesrv", vec![listener], &state, limits);
         let expiring = state.clone();
         let expiry = tokio::spawn(async move {

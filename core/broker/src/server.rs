@@ -158,6 +158,9 @@ async fn accept<D: Dispatch>(listener: Arc<TcpListener>, shared: Arc<Shared>, di
                 continue;
             }
         };
+        if dispatch.refuses_connections() {
+            continue;
+        }
         let open = shared.peers.lock().len();
         if open >= shared.limits.connections {
             refused += 1;

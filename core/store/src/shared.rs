@@ -94,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) deleted: Mutex<DeletedQueues>,
     /// Whether the queue thread was asked to write now and has not begun.
     pub(crate) queues_hurried: AtomicBool,
+    /// Whether cleaning was asked for before its time.
+    pub(crate) clean_soon: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) lock: Mutex<Option<DirLock>>,

@@ -8,7 +8,7 @@ use mq_protocol::message::{MessageRecord, NewRecord};
 use parking_lot::{Mutex, RwLock};
 
 use crate::append::Appended;
-use crate::bell::Bells;
+use crate::bell::{Bells, Worker};
 use crate::checkpoint::CheckpointFiles;
 use crate::config::StoreConfig;
 use crate::config_file::ConfigFile;
@@ -132,6 +132,7 @@ impl Store {
             checkpoint: Mutex::new(checkpoint_files),
             deleted: Mutex::new(deleted),
             queues_hurried: AtomicBool::new(false),
+            clean_soon: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
@@ -286,6 +287,13 @@ impl Store {
     /// The disk refuses; some queues may be gone then.
     pub fn delete_topic(&self, topic: &str) -> Result<(), StoreError> {
         self.shared().delete_topic(topic)
+    }
+
+    /// Has expired files looked for soon rather than at the next regular time. Returns at once.
+    pub fn clean_soon(&self) {
+        let shared = self.shared();
+        shared.clean_soon.store(true, Ordering::Release);
+        shared.bells.hurry(Worker::Queues);
     }
 
     /// State of the store now.

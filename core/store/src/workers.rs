@@ -174,7 +174,9 @@ impl Shared {
             let unsynced = !self.queue_writer.lock().unsynced.is_empty();
             if !unsynced {
                 let limit = Some(self.config.clean_resource_interval);
-                self.bells.sleep(Worker::Queues, limit, || self.is_stopping() || pending());
+                self.bells.sleep(Worker::Queues, limit, || {
+                    self.is_stopping() || pending() || self.clean_soon.load(Ordering::Acquire)
+                });
             }
             if (unsynced || pending()) && !self.is_stopping() {
                 self.bells.pause(Worker::Queues, self.config.flush_consume_queue_interval);
@@ -191,7 +193,9 @@ impl Shared {
                 tracing::warn!(%error, "consume queues cannot be written");
                 self.bells.pause(Worker::Queues, ERROR_PAUSE);
             }
-            if last_clean.elapsed() >= self.config.clean_resource_interval && !self.is_stopping() {
+            let asked = self.clean_soon.swap(false, Ordering::AcqRel);
+            let due = asked || last_clean.elapsed() >= self.config.clean_resource_interval;
+            if due && !self.is_stopping() {
                 last_clean = Instant::now();
                 self.clean_up();
             }

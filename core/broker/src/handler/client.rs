@@ -2,7 +2,6 @@
 //! (`ClientManageProcessor`, `ConsumerManageProcessor`).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use mq_protocol::body::{CheckClientBody, ConsumerIdList, HeartbeatData};
 use mq_protocol::header::{ConsumerGroupRequest, UnregisterClientRequest};
@@ -13,13 +12,13 @@ use crate::broker::State;
 use crate::server::{Call, Peer, Refusal, Reply, reply};
 use crate::service::consumers::Member;
 
-fn member(request: &Frame, peer: &Arc<Peer>, client_id: &str) -> Member {
+fn member(state: &State, request: &Frame, peer: &Arc<Peer>, client_id: &str) -> Member {
     Member {
         peer: peer.clone(),
         client_id: client_id.to_owned(),
         language: request.language,
         version: request.version,
-        seen: Instant::now(),
+        seen: state.clock.instant(),
     }
 }
 
@@ -28,7 +27,7 @@ pub(super) fn heartbeat(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     let data: HeartbeatData = fastjson::from_slice(&request.body)?;
     let config = state.config();
     for group in data.producer_data_set {
-        state.producers.heartbeat(&group.group_name, member(request, peer, &data.client_id));
+        state.producers.heartbeat(&group.group_name, member(state, request, peer, &data.client_id));
     }
     for group in data.consumer_data_set {
         if config.reject_pull_consumer_enable && group.consume_type == "CONSUME_ACTIVELY" {
@@ -45,7 +44,7 @@ pub(super) fn heartbeat(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
             group.unit_mode,
         )?;
         let notify = config.notify_consumer_ids_changed_enable && settings.notify_consumer_ids_changed_enable;
-        state.consumers.heartbeat(member(request, peer, &data.client_id), group, notify);
+        state.consumers.heartbeat(member(state, request, peer, &data.client_id), group, notify);
     }
     Ok(reply::ok(request))
 }

@@ -16,7 +16,6 @@ use mq_store::Appended;
 use super::{invalid, no_permission};
 use crate::broker::State;
 use crate::server::{Answer, Call, Peer, Refusal, Reply, Scratch};
-use crate::service::now_millis;
 use crate::service::topics::Wish;
 
 mod properties;
@@ -80,7 +79,7 @@ impl<'a> Send<'a> {
         let SendMessageRequest { topic, .. } = self.header;
         let config = self.state.config();
         let opens = config.start_accept_send_request_time_stamp;
-        if opens > 0 && now_millis() < opens {
+        if opens > 0 && self.state.clock.now_millis() < opens {
             return Err(Refusal::system(format!("broker unable to service, until {opens}")));
         }
         let known = self.state.topics.get(topic);

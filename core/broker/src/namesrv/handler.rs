@@ -20,6 +20,7 @@ use super::registration;
 use super::routes::{Identity, Origin, Registration, UnitTopics};
 use crate::config::{NameServerConfig, write_properties};
 use crate::server::{Call, Dispatch, Peer, Refusal, Reply, reply};
+use crate::testing::Faults;
 
 /// Callers from 4.9.4 on read standard JSON routes.
 const STANDARD_JSON: i32 = 401;
@@ -68,6 +69,10 @@ impl Dispatch for State {
             Some(handler) => handler(self, call),
             None => Err(Refusal::not_supported(&call.request)),
         }
+    }
+
+    fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     fn closed(&self, peer: &Arc<Peer>) {

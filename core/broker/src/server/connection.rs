@@ -12,11 +12,13 @@ use mq_protocol::{Frame, FrameError, ResponseCode};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
+use tracing::debug;
 
 use super::budget::Share;
 use super::exchange::{Answer, Call, Dispatch, Refusal, Reply, Scratch};
 use super::output::Output;
 use super::peer::{Letter, Peer};
+use crate::testing::Fault;
 
 /// While more than this waits to be written, no further request of the connection is handled.
 const HIGH_WATER: usize = 1024 * 1024;
@@ -134,7 +136,10 @@ impl<D: Dispatch> Connection<'_, D> {
                 self.peer.answered(frame);
             } else {
                 self.peer.note_request(frame.encoding);
-                self.handle(frame, false);
+                match self.dispatch.faults().take(frame.request_code()) {
+                    None => self.handle(frame, false),
+                    Some(fault) => self.handle_faulty(frame, fault),
+                }
             }
         }
         self.peer.note_partial_frame(!self.held_back && !self.input.is_empty());
@@ -149,6 +154,7 @@ impl<D: Dispatch> Connection<'_, D> {
             match self.letters.pop_front() {
                 Some(Letter::Send(frame)) => self.output.push(&frame),
                 Some(Letter::Resume(request)) => self.handle(request, true),
+                Some(Letter::Handle(request)) => self.handle(request, false),
                 None => return,
             }
         }
@@ -158,6 +164,28 @@ impl<D: Dispatch> Connection<'_, D> {
     fn take_late_answers(&mut self) {
         while let Some(Some(answer)) = self.later.next().now_or_never() {
             push(&mut self.output, answer);
+        }
+    }
+
+    /// Handles a request as a test wants it.
+    fn handle_faulty(&mut self, mut request: Frame, fault: Fault) {
+        match fault {
+            Fault::Fail(code) if request.is_oneway() => {
+                debug!("a one-way request failed with {code} as a test wants")
+            }
+            Fault::Fail(code) => {
+                let refusal = Refusal::new(code, format!("a test has this request fail with {code}"));
+                self.output.push(&refusal.answer(&request));
+            }
+            Fault::Delay(delay) => self.peer.handle_later(request, delay),
+            Fault::Drop => {
+                self.input.clear();
+                self.peer.cut("a test has this request end its connection");
+            }
+            Fault::LoseAnswer => {
+                request = request.oneway();
+                self.handle(request, false);
+            }
         }
     }
 

@@ -7,11 +7,20 @@ use futures_util::future::BoxFuture;
 use mq_protocol::{Frame, Header, HeaderError, ResponseCode};
 
 use super::Peer;
+use crate::testing::Faults;
 
 /// Handlers of one server.
 pub(crate) trait Dispatch: Send + Sync + 'static {
     /// Handles one request. Runs on a connection's task: it must not block.
     fn dispatch(&self, call: &mut Call<'_>) -> Result<Reply, Refusal>;
+
+    /// The faults that tests have set.
+    fn faults(&self) -> &Faults;
+
+    /// Whether new connections are closed at once, because a test wants it.
+    fn refuses_connections(&self) -> bool {
+        false
+    }
 
     /// A connection is gone; forget everything about it.
     fn closed(&self, peer: &Arc<Peer>);

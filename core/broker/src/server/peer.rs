@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub(super) enum Letter {
     Send(Frame),
     /// Handle this request again: what it waited for may have happened.
     Resume(Frame),
+    /// Handle this request now, which a fault has delayed.
+    Handle(Frame),
 }
 
 #[derive(Debug, Default)]
@@ -158,10 +161,19 @@ impl Peer {
         self.post(Letter::Resume(request));
     }
 
+    /// Has the connection's task handle a request that has been delayed.
+    pub(super) fn handle_later(self: &Arc<Self>, request: Frame, delay: Duration) {
+        let peer = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            peer.post(Letter::Handle(request));
+        });
+    }
+
     fn post(&self, letter: Letter) {
         let bytes = match &letter {
             Letter::Send(frame) => frame.body.len(),
-            Letter::Resume(_) => 0,
+            Letter::Resume(_) | Letter::Handle(_) => 0,
         };
         let full = {
             let mut mailbox = self.mailbox.lock();

@@ -23,6 +23,15 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.seen)
+    }
+
+    /// Whether nothing was heard of it for longer than `limit`.
+    pub(super) fn is_silent(&self, now: Instant, limit: Duration) -> bool {
+        self.silence(now) > limit
+    }
+
     /// The entry of this client in admin answers.
     pub(crate) fn info(&self) -> ConnectionInfo {
         ConnectionInfo {
@@ -123,11 +132,27 @@ impl Consumers {
         }
     }
 
-    /// Takes out members whose heartbeats stopped, and closes their connections.
-    pub(crate) fn expire(&self, limit: Duration) {
+    /// The connections of members of which nothing was heard for longer than `limit`.
+    pub(crate) fn silent(&self, now: Instant, limit: Duration) -> Vec<Arc<Peer>> {
+        let groups = self.groups.read();
+        let members = groups.values().flat_map(|group| group.members.values());
+        members.filter(|member| member.is_silent(now, limit)).map(|member| member.peer.clone()).collect()
+    }
+
+    /// A connection has given a sign of life.
+    pub(crate) fn heard_of(&self, peer: PeerId, now: Instant) {
+        for group in self.groups.write().values_mut() {
+            if let Some(member) = group.members.get_mut(&peer) {
+                member.seen = now;
+            }
+        }
+    }
+
+    /// Takes out members of which nothing was heard for longer than `limit`, and closes their connections.
+    pub(crate) fn expire(&self, now: Instant, limit: Duration) {
         let mut expired: Vec<(String, Vec<Arc<Peer>>)> = Vec::new();
         for (name, group) in &*self.groups.read() {
-            let silent = group.members.values().filter(|member| member.seen.elapsed() > limit);
+            let silent = group.members.values().filter(|member| member.is_silent(now, limit));
             let silent: Vec<_> = silent.map(|member| member.peer.clone()).collect();
             if !silent.is_empty() {
                 expired.push((name.clone(), silent));

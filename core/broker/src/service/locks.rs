@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use mq_protocol::body::MessageQueue;
 use parking_lot::Mutex;
 
+use crate::testing::TestClock;
+
 /// A lock that is not renewed for this long is free again (`rocketmq.broker.rebalance.lockMaxLiveTime`).
 const LIFETIME: Duration = Duration::from_secs(60);
 
@@ -16,27 +18,33 @@ struct Lock {
 }
 
 impl Lock {
-    fn is_live(&self) -> bool {
-        self.renewed.elapsed() < LIFETIME
+    fn is_live(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.renewed) < LIFETIME
     }
 }
 
 /// All locks, by group and queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct QueueLocks {
+    clock: TestClock,
     groups: Mutex<HashMap<String, HashMap<MessageQueue, Lock>>>,
 }
 
 impl QueueLocks {
+    pub(crate) fn new(clock: TestClock) -> QueueLocks {
+        QueueLocks { clock, groups: Mutex::default() }
+    }
+
     /// Takes or renews locks; returns the queues that the client holds now.
     pub(crate) fn lock(&self, group: &str, client_id: &str, queues: Vec<MessageQueue>) -> Vec<MessageQueue> {
+        let now = self.clock.instant();
         let mut groups = self.groups.lock();
         let locks = groups.entry(group.to_owned()).or_default();
-        locks.retain(|_, lock| lock.is_live());
+        locks.retain(|_, lock| lock.is_live(now));
         let mut held = Vec::with_capacity(queues.len());
         for queue in queues {
             if locks.get(&queue).is_none_or(|lock| lock.client_id == client_id) {
-                let lock = Lock { client_id: client_id.to_owned(), renewed: Instant::now() };
+                let lock = Lock { client_id: client_id.to_owned(), renewed: now };
                 locks.insert(queue.clone(), lock);
                 held.push(queue);
             }
@@ -57,7 +65,8 @@ impl QueueLocks {
 
     /// Whether any queue of the group is locked, which tells that the group consumes in order.
     pub(crate) fn any_live(&self, group: &str) -> bool {
-        self.groups.lock().get(group).is_some_and(|locks| locks.values().any(Lock::is_live))
+        let now = self.clock.instant();
+        self.groups.lock().get(group).is_some_and(|locks| locks.values().any(|lock| lock.is_live(now)))
     }
 }
 
@@ -68,7 +77,8 @@ mod tests {
     #[test]
     fn a_lock_belongs_to_one_client_until_freed() {
         let queue = |id| MessageQueue { topic: "T".into(), broker_name: "b".into(), queue_id: id };
-        let locks = QueueLocks::default();
+        let clock = TestClock::default();
+        let locks = QueueLocks::new(clock.clone());
         assert_eq!(locks.lock("g", "a", vec![queue(0), queue(1)]).len(), 2);
         assert_eq!(locks.lock("g", "b", vec![queue(1), queue(2)]), [queue(2)]);
         assert_eq!(locks.lock("other", "b", vec![queue(1)]).len(), 1);
@@ -77,5 +87,9 @@ mod tests {
         assert_eq!(locks.lock("g", "a", vec![queue(0), queue(2)]).len(), 2);
         locks.unlock("g", "a", &[queue(0), queue(1), queue(2)]);
         assert!(!locks.any_live("g"));
+        locks.lock("g", "a", vec![queue(0)]);
+        clock.advance(LIFETIME);
+        assert!(!locks.any_live("g"));
+        assert_eq!(locks.lock("g", "b", vec![queue(0)]), [queue(0)]);
     }
 }

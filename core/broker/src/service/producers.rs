@@ -1,13 +1,14 @@
 //! Who produces: the members of each producer group (`ProducerManager`).
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mq_protocol::body::ConnectionInfo;
 use parking_lot::Mutex;
 
 use super::consumers::Member;
-use crate::server::PeerId;
+use crate::server::{Peer, PeerId};
 
 /// All producer groups with a member.
 #[derive(Debug, Default)]
@@ -45,9 +46,29 @@ impl Producers {
         self.keep(|member| member.peer.id != peer);
     }
 
-    /// Takes out members whose heartbeats stopped.
-    pub(crate) fn expire(&self, limit: Duration) {
-        self.keep(|member| member.seen.elapsed() <= limit);
+    /// The connections of members of which nothing was heard for longer than `limit`.
+    pub(crate) fn silent(&self, now: Instant, limit: Duration) -> Vec<Arc<Peer>> {
+        let groups = self.groups.lock();
+        let members = groups.values().flat_map(HashMap::values);
+        members.filter(|member| member.is_silent(now, limit)).map(|member| member.peer.clone()).collect()
+    }
+
+    /// A connection has given a sign of life.
+    pub(crate) fn heard_of(&self, peer: PeerId, now: Instant) {
+        for members in self.groups.lock().values_mut() {
+            if let Some(member) = members.get_mut(&peer) {
+                member.seen = now;
+            }
+        }
+    }
+
+    /// Takes out members of which nothing was heard for longer than `limit`, and closes their connections.
+    pub(crate) fn expire(&self, now: Instant, limit: Duration) {
+        let silent = self.silent(now, limit);
+        self.keep(|member| !member.is_silent(now, limit));
+        for peer in silent {
+            peer.cut("no heartbeat");
+        }
     }
 
     fn keep(&self, stays: impl Fn(&Member) -> bool) {

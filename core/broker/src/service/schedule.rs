@@ -9,7 +9,7 @@ use mq_protocol::body::DataVersion;
 use mq_protocol::message::{MessageRecord, NewRecord};
 use mq_protocol::name::{HALF_TOPIC, SCHEDULE_TOPIC};
 use mq_protocol::property::{Properties, key};
-use mq_store::{AppendError, Clock, DelayLevels, Store};
+use mq_store::{AppendError, DelayLevels, Store};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ use super::now_millis;
 use super::saved::SavedFile;
 use crate::error::BrokerError;
 use crate::server::Refusal;
+use crate::testing::TestClock;
 
 /// Deliveries after which the table's version moves (`delayOffsetUpdateVersionStep`).
 const DELIVERIES_PER_VERSION: u64 = 200;
@@ -33,10 +34,12 @@ const NEVER: i64 = i64::MAX;
 #[derive(Debug)]
 pub(crate) struct Schedule {
     store: Store,
-    clock: Arc<dyn Clock>,
+    clock: TestClock,
     levels: DelayLevels,
     table: Mutex<Table>,
     file: SavedFile,
+    /// Held while one message is delivered; `true` from the end on.
+    ended: Mutex<bool>,
     /// When the next delivery is due, in the store clock's milliseconds, as far as the sleeping task knows.
     next_due: AtomicI64,
     /// Told when something is due before that.
@@ -63,7 +66,7 @@ pub(crate) struct DelayOffsets {
 impl Schedule {
     pub(crate) fn load(
         store: &Store,
-        clock: Arc<dyn Clock>,
+        clock: TestClock,
         levels: DelayLevels,
     ) -> Result<Schedule, BrokerError> {
         let file = SavedFile::new("delayOffset.json", store.config("delayOffset.json"));
@@ -75,6 +78,7 @@ impl Schedule {
             levels,
             table: Mutex::new(table),
             file,
+            ended: Mutex::new(false),
             next_due: AtomicI64::new(0),
             earlier: Notify::new(),
         })
@@ -89,8 +93,10 @@ impl Schedule {
 
     /// Delivers at the right times; runs until it is dropped. Asleep while nothing is delayed.
     pub(crate) async fn run(self: Arc<Self>) {
+        let mut moves = self.clock.moves();
         loop {
-            // While it works, whatever arrives must wake it again.
+            // While it works, whatever arrives and whoever moves the clock must wake it again.
+            moves.mark_unchanged();
             self.next_due.store(NEVER, Ordering::SeqCst);
             let worker = self.clone();
             let next = match tokio::task::spawn_blocking(move || worker.deliver_due()).await {
@@ -109,8 +115,15 @@ impl Schedule {
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}
                 () = self.earlier.notified() => {}
+                // The clock lives as long as this.
+                _ = moves.changed() => {}
             }
         }
+    }
+
+    /// Ends deliveries. What was delivered until now is noted; what is due later is found again at the next start.
+    pub(crate) fn end(&self) {
+        *self.ended.lock() = true;
     }
 
     /// Delivers all that is due; tells when to look again.
@@ -141,6 +154,10 @@ impl Schedule {
                 let due = if entry.tags_code > now + delay { now } else { entry.tags_code };
                 if due > now {
                     return due;
+                }
+                let ended = self.ended.lock();
+                if *ended {
+                    return NEVER;
                 }
                 match self.deliver(entry.physical_offset) {
                     Ok(()) => {}

@@ -9,3 +9,4 @@ mod hostile;
 mod lifecycle;
 mod namesrv;
 mod sending;
+mod testing;
