@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 ENV := source .ci/env
 
-.PHONY: demo test bench interop lint build install features clean help
+.PHONY: demo test bench interop lint docs build install features clean help
 
 demo: build          ## install what is missing, build, and send real data through all five languages
 	$(ENV); python3 -m tests.demo
@@ -17,6 +17,10 @@ bench: build         ## ours and Apache's broker side by side, and each language
 
 interop: build       ## all cases with Apache's own clients and tools, also those that `make test` leaves out
 	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m pytest -q tests/interop
+
+docs: build          ## the API pages of every language, into build/docs
+	.ci/install docs
+	.ci/docs/build
 
 lint: install        ## formatting and lints of every language
 	.ci/lint
