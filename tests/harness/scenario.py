@@ -116,9 +116,62 @@ class World:
                 if runner.alive:
                     runner.call("consumer.close", consumer=handle)
 
+    @contextmanager
+    def puller(
+        self, language: str, group: str, subscriptions: dict[str, str] | None = None, **settings: str
+    ) -> Iterator[Puller]:
+        """A pull consumer, subscribed or yet without queues."""
+        with self.client(language) as (runner, client):
+            handle = self.name("puller")
+            opened: dict[str, Any] = {"client": client, "group": group, "settings": settings}
+            runner.call(
+                "pull.open", consumer=handle, **opened, **({"subscriptions": subscriptions} if subscriptions else {})
+            )
+            try:
+                yield Puller(runner, handle)
+            finally:
+                if runner.alive:
+                    runner.call("pull.close", consumer=handle)
+
+    @contextmanager
+    def own_broker(self, language: str, **settings: str) -> Iterator[tuple[Runner, str, str]]:
+        """A broker embedded in the runner itself: (runner, handle, address)."""
+        runner, handle = self.runner(language), self.name("broker")
+        started = runner.call("broker.start", broker=handle, settings=settings)
+        try:
+            yield runner, handle, started["address"]
+        finally:
+            if runner.alive:
+                runner.call("broker.stop", broker=handle)
+
     def close(self) -> None:
         for runner in self._runners.values():
             runner.close()
+
+
+class Puller:
+    """A pull consumer in some language."""
+
+    def __init__(self, runner: Runner, handle: str) -> None:
+        self.runner = runner
+        self.handle = handle
+
+    def call(self, op: str, **fields: Any) -> dict[str, Any]:
+        """``pull.<op>`` of this consumer."""
+        return self.runner.call(f"pull.{op}", consumer=self.handle, **fields)
+
+    def poll(self, mode: str = "sync", timeout: int = 1000) -> list[dict[str, Any]]:
+        """The messages of one poll; none after ``timeout`` milliseconds."""
+        return list(self.call("poll", timeout=timeout, mode=mode)["messages"])
+
+    def collect(self, bodies: set[bytes], mode: str = "sync", patience: float = 60.0) -> list[dict[str, Any]]:
+        """Polls until each of ``bodies`` has come; returns all that came."""
+        deadline = time.monotonic() + patience
+        found: list[dict[str, Any]] = []
+        while missing := bodies - {body_of(got) for got in found}:
+            assert time.monotonic() < deadline, f"{self.runner.language}: {len(missing)} of {len(bodies)} are missing"
+            found += self.poll(mode)
+        return found
 
 
 class Inbox:

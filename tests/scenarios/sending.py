@@ -6,8 +6,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from tests.harness.runner import message
-from tests.harness.scenario import World, scenario
+from tests.harness.broker import create_topic
+from tests.harness.runner import RunnerError, message
+from tests.harness.scenario import Inbox, World, scenario
 
 EVERYWHERE = ("libmq", "apache-5.5.0", "apache-4.9.7")
 
@@ -108,6 +109,95 @@ def message_groups(world: World, language: str) -> None:
         assert all(len(used) == 1 for used in queues.values()), queues
         assert len(set().union(*queues.values())) > 1, queues
         inbox.wait_for({b"%d" % number for number in range(30)})
+
+
+@scenario("Send to a queue of one's choice", brokers=EVERYWHERE)
+def send_to_queue(world: World, language: str) -> None:
+    """A producer names the queues of a topic and sends to just one of them."""
+    topic = world.topic(queues=3)
+    with world.producer(language) as (runner, producer):
+        queues = runner.call("producer.queues", producer=producer, topic=topic)["queues"]
+        assert sorted(queue["queue_id"] for queue in queues) == [0, 1, 2], queues
+        for queue in queues:
+            for mode in ["sync", "async"]:
+                sent = {"message": message(topic, b"x"), "mode": mode, "queue": queue}
+                receipt = runner.call("send", producer=producer, **sent)["receipt"]
+                assert receipt["queue_id"] == queue["queue_id"], (queue, receipt)
+
+
+@scenario("Lists too long for one request are divided")
+def send_split(world: World, language: str) -> None:
+    """A list above the size of a request goes in several batches, in order, nothing left out."""
+    topic = world.topic(queues=1)
+    with (
+        world.consumer(language, world.name("group"), {topic: "*"}) as inbox,
+        world.producer(language, max_message_size="4000") as (runner, producer),
+    ):
+        bodies = [b"%03d" % number + b"." * 500 for number in range(40)]
+        messages = [message(topic, body) for body in bodies]
+        receipts = runner.call("send_split", producer=producer, messages=messages)["receipts"]
+        assert 6 <= len(receipts) <= 12, len(receipts)
+        assert all(receipt["status"].lower() == "ok" for receipt in receipts), receipts
+        inbox.wait_for(set(bodies))
+        assert len(inbox.messages) == len(bodies)
+
+
+@scenario("A send is repeated when a broker is busy")
+def send_retried(world: World, language: str) -> None:
+    """What the broker refuses for a moment is sent again within the timeout; other refusals are reported at once."""
+    with world.own_broker(language) as (runner, broker, address):
+        runner.call("broker.create_topic", broker=broker, topic="Busy", queues=1)
+        with world.producer(language, address) as (_, producer):
+            send = {"producer": producer, "message": message("Busy", b"x"), "mode": "sync"}
+            runner.call("send", **send)  # the route is known now
+            fault = {"broker": broker, "kind": "fail", "request": "SEND_MESSAGE_V2", "times": 2}
+            runner.call("broker.fault", code="SYSTEM_BUSY", **fault)
+            assert runner.call("send", **send)["receipt"]["queue_offset"] == 1
+            runner.call("broker.fault", code="MESSAGE_ILLEGAL", **{**fault, "times": 1})
+            try:
+                runner.call("send", **send)
+            except RunnerError as error:
+                assert error.code == "BROKER" and error.fields["broker_code"] == 13, error.fields
+            else:
+                raise AssertionError("a refused send was reported as sent")
+            assert runner.call("send", **send)["receipt"]["queue_offset"] == 2
+            runner.call("broker.fault", broker=broker, kind="lose_answer", request="SEND_MESSAGE_V2", times=1)
+            try:
+                runner.call("send", timeout=500, **send)
+            except RunnerError as error:
+                assert error.code == "TIMEOUT" and error.fields["retryable"], error.fields
+            else:
+                raise AssertionError("a send without an answer was reported as sent")
+
+
+@scenario("Compression by choice", brokers=EVERYWHERE)
+def compression_types(world: World, language: str) -> None:
+    """zlib, lz4 and zstd are read again by every consumer."""
+    topic = world.topic()
+    bodies = {kind: f"{kind} ".encode() * 3000 for kind in ["zlib", "lz4", "zstd"]}
+    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox:
+        for kind, body in bodies.items():
+            with world.producer(language, compress_type=kind) as (runner, producer):
+                runner.call("send", producer=producer, message=message(topic, body), mode="sync")
+        inbox.wait_for(set(bodies.values()))
+
+
+@scenario("Namespaces keep names apart", brokers=EVERYWHERE)
+def namespaces(world: World, language: str) -> None:
+    """Clients of one namespace see each other under plain names; the topic's real name has the namespace in it."""
+    topic = world.name("topic")
+    create_topic(world.namesrv, f"blue%{topic}", 2)
+    with world.client(language, namespace="blue") as (runner, client):
+        handle = world.name("consumer")
+        opened = {"client": client, "settings": {}, "group": world.name("group")}
+        runner.call("consumer.open", consumer=handle, subscriptions={topic: "*"}, behaviour={}, **opened)
+        inbox = Inbox(runner, handle)
+        runner.call("producer.open", producer="blue", **opened)
+        runner.call("send", producer="blue", message=message(topic, b"seen"), mode="sync")
+        inbox.wait_for({b"seen"})
+        assert inbox.messages[0]["topic"] == topic, inbox.messages
+    with world.consumer(language, world.name("group"), {f"blue%{topic}": "*"}) as outside:
+        outside.wait_for({b"seen"})
 
 
 @scenario("Many messages in flight")

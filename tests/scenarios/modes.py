@@ -1,0 +1,185 @@
+"""Ways to consume: in order, broadcast, in batches, slowly, suspended."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+
+from tests.harness.runner import body_of, message
+from tests.harness.scenario import Inbox, World, scenario
+from tests.scenarios.consuming import EVERYWHERE, send_all
+
+
+def in_order(inbox: Inbox, per_queue: int, queues: int) -> None:
+    """Waits for all and checks the order within each queue, leaving out what came again."""
+    highest: dict[int, int] = {}
+    while sum(highest.values()) < queues * (per_queue - 1) or len(highest) < queues:
+        got = inbox.take()
+        queue, offset = got["queue_id"], got["queue_offset"]
+        assert offset <= highest.get(queue, -1) + 1, f"queue {queue}: {offset} came before {highest.get(queue, -1) + 1}"
+        highest[queue] = max(offset, highest.get(queue, -1))
+
+
+@scenario("Ordered messages", brokers=EVERYWHERE)
+def orderly(world: World, language: str) -> None:
+    """An orderly consumer sees each queue in order, one message at a time, also when a listener suspends the queue."""
+    topic, group = world.topic(queues=3), world.name("group")
+    behaviour = {"suspend_first": 1, "suspend": 50}
+    with world.consumer(language, group, {topic: "*"}, behaviour, consume_mode="orderly") as inbox:
+        with world.producer(language) as (runner, producer):
+            queues = runner.call("producer.queues", producer=producer, topic=topic)["queues"]
+            for number in range(8):
+                for queue in queues:
+                    sent = {"message": message(topic, b"%d" % number), "mode": "sync", "queue": queue}
+                    runner.call("send", producer=producer, **sent)
+        in_order(inbox, 8, 3)
+        # Each message came twice, and nothing came between.
+        for queue in queues:
+            offsets = [got["queue_offset"] for got in inbox.messages if got["queue_id"] == queue["queue_id"]]
+            assert offsets[:-1] == sorted(offsets[:-1]), offsets
+
+
+@scenario("Order is kept when members come and go")
+def orderly_handed_over(world: World, language: str) -> None:
+    """A second member takes queues over only when the first one has left them; no message overtakes another."""
+    topic, group = world.topic(queues=4), world.name("group")
+    total = 120
+    with world.consumer(language, group, {topic: "*"}, {"delay": 5}, consume_mode="orderly") as stays:
+        with world.producer(language) as (runner, producer):
+            for number in range(total):
+                sent = message(topic, b"%d" % number, message_group=f"order-{number % 7}")
+                runner.call("send", producer=producer, message=sent, mode="sync")
+            with world.consumer(language, group, {topic: "*"}, {"delay": 5}, consume_mode="orderly") as leaves:
+                for number in range(total, 2 * total):
+                    sent = message(topic, b"%d" % number, message_group=f"order-{number % 7}")
+                    runner.call("send", producer=producer, message=sent, mode="sync")
+                wanted = {b"%d" % number for number in range(2 * total)}
+                deadline = time.monotonic() + 60
+                while wanted - set(stays.bodies) - set(leaves.bodies):
+                    assert time.monotonic() < deadline, "messages are missing"
+                    for inbox in (stays, leaves):
+                        try:
+                            inbox.take(0.05)
+                        except TimeoutError:
+                            continue
+        for inbox in (stays, leaves):
+            for group_number in range(7):
+                numbers = [
+                    int(body_of(got)) for got in inbox.messages if got["message_group"] == f"order-{group_number}"
+                ]
+                assert numbers == sorted(numbers), numbers
+
+
+@scenario("Broadcasting", brokers=EVERYWHERE)
+def broadcasting(world: World, language: str) -> None:
+    """Every member gets every message; offsets stay in a folder of the user, from where a later member goes on."""
+    topic, group = world.topic(), world.name("group")
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        settings = {"message_model": "broadcasting"}
+        with (
+            world.consumer(language, group, {topic: "*"}, offset_dir=one, **settings) as first,
+            world.consumer(language, group, {topic: "*"}, offset_dir=two, **settings) as second,
+        ):
+            send_all(world, language, topic, [b"a", b"b"])
+            for inbox in (first, second):
+                inbox.wait_for({b"a", b"b"})
+        send_all(world, language, topic, [b"c"])
+        with world.consumer(language, group, {topic: "*"}, offset_dir=one, **settings) as again:
+            again.wait_for({b"c"})
+            again.expect_quiet()
+
+
+@scenario("Where a new group begins", brokers=EVERYWHERE)
+def consume_from_where(world: World, language: str) -> None:
+    """From the first message, from the last one, or from a time."""
+    topic = world.topic(queues=1)
+    send_all(world, language, topic, [b"old"])
+    with world.consumer(language, world.name("group"), {topic: "*"}, consume_from_where="first") as inbox:
+        inbox.wait_for({b"old"})
+    hour = time.strftime("%Y%m%d%H%M%S", time.localtime(time.time() - 3600))
+    early = {"consume_from_where": "timestamp", "consume_timestamp": hour}
+    with world.consumer(language, world.name("group"), {topic: "*"}, **early) as inbox:
+        inbox.wait_for({b"old"})
+
+
+@scenario("Batches of messages to the listener")
+def listener_batches(world: World, language: str) -> None:
+    """A listener gets as many messages at once as it wants, and answers for all of them."""
+    topic, group = world.topic(queues=1), world.name("group")
+    send_all(world, language, topic, [b"%d" % number for number in range(30)])
+    settings = {"consume_from_where": "first", "consume_message_batch_max_size": "10"}
+    with world.consumer(language, group, {topic: "*"}, **settings) as inbox:
+        sizes = []
+        while len(inbox.messages) < 30:
+            event = inbox.runner.event(inbox.handle)
+            inbox.messages.append(event["message"])
+            sizes.append(event["batch"])
+        assert max(sizes) > 1 and max(sizes) <= 10, sizes
+        inbox.expect_quiet()
+
+
+@scenario("Suspend and resume a consumer")
+def suspend_and_resume(world: World, language: str) -> None:
+    """A suspended consumer gets nothing new and keeps its queues; after resuming nothing is missing."""
+    topic = world.topic()
+    with world.consumer(language, world.name("group"), {topic: "*"}) as inbox:
+        send_all(world, language, topic, [b"before"])
+        inbox.wait_for({b"before"})
+        inbox.runner.call("consumer.suspend", consumer=inbox.handle)
+        send_all(world, language, topic, [b"while"])
+        inbox.expect_quiet(1.5)
+        inbox.runner.call("consumer.resume", consumer=inbox.handle)
+        inbox.wait_for({b"while"})
+
+
+@scenario("Bounds on what is in work")
+def in_flight_bound(world: World, language: str) -> None:
+    """Never more messages at the listeners than the consumer allows."""
+    topic, group = world.topic(), world.name("group")
+    bodies = {b"%d" % number for number in range(12)}
+    with world.consumer(language, group, {topic: "*"}, {"delay": 200}, max_in_flight="2") as inbox:
+        began = time.monotonic()
+        send_all(world, language, topic, sorted(bodies))
+        inbox.wait_for(bodies)
+        # 12 messages of 200 ms, two at a time: the last one cannot have started before five rounds were over.
+        assert time.monotonic() - began >= 0.9
+
+
+@scenario("Dead letters are read and sent again")
+def dead_letters_again(world: World, language: str) -> None:
+    """The dead letters of a group are read with their origin, and go back to their topic."""
+    topic, group = world.topic(), world.name("group")
+    with world.consumer(language, group, {topic: "*"}, {"later_first": 2}, max_reconsume_times="1") as inbox:
+        send_all(world, language, topic, [b"poison"])
+        for _ in range(2):
+            inbox.take()
+        with world.client(language) as (runner, client):
+            ask = {"client": client, "group": group, "max": 10}
+            deadline = time.monotonic() + 30
+            while not (found := runner.call("dead_letters.read", **ask)["messages"]):
+                assert time.monotonic() < deadline, "no dead letter came"
+            assert [body_of(letter) for letter in found] == [b"poison"], found
+            assert len(runner.call("dead_letters.resend", **ask)["receipts"]) == 1
+        again = inbox.take()
+        assert body_of(again) == b"poison" and again["topic"] == topic, again
+
+
+@scenario("Time that tests move")
+def movable_clock(world: World, language: str) -> None:
+    """Delayed messages and retries of an embedded broker come when its clock is moved, not before."""
+    with world.own_broker(language) as (runner, broker, address):
+        runner.call("broker.create_topic", broker=broker, topic="Later", queues=1)
+        with world.client(language, address) as (_, client):
+            opened = {"client": client, "group": "hours", "settings": {}}
+            runner.call("producer.open", producer="hours", **opened)
+            behaviour = {"later_first": 1, "later_level": 18}
+            runner.call("consumer.open", consumer="hours", subscriptions={"Later": "*"}, behaviour=behaviour, **opened)
+            inbox = Inbox(runner, "hours")
+            sent = message("Later", b"two hours", delay_level=18)
+            runner.call("send", producer="hours", message=sent, mode="sync")
+            inbox.expect_quiet()
+            runner.call("broker.advance_clock", broker=broker, by=2 * 3600 * 1000 + 1000)
+            assert inbox.take()["delivery_attempt"] == 1
+            inbox.expect_quiet(2)  # the retry, too, is two hours away
+            runner.call("broker.advance_clock", broker=broker, by=2 * 3600 * 1000 + 1000)
+            assert inbox.take()["delivery_attempt"] == 2
