@@ -1,4 +1,4 @@
-//! The command line `mq`: broker, NameServer, produce, consume, bench and admin.
+//! The command line `mq`: broker, NameServer, produce, consume, bench, admin and store.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod failure;
 mod output;
 mod produce;
 mod server;
+mod store;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Command {
     Consume(consume::ConsumeArgs),
     /// Look at topics and brokers, and create topics.
     Admin(admin::AdminArgs),
+    /// Check, print and repair the directory of a stopped broker, ours or Apache's.
+    Store(store::StoreArgs),
     /// Measure how fast messages go through a broker, ours or Apache's.
     Bench(bench::BenchArgs),
 }
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Admin(args) => admin::run(args),
+        Command::Store(args) => store::run(args),
         Command::Bench(args) => bench::run(args),
     };
     match done {

@@ -8,10 +8,11 @@ use crate::error::{IoContext as _, StoreError};
 use crate::fs::{File, FileSystem, OpenMode};
 
 /// Size of the checkpoint file.
-const SIZE: usize = 4096;
+pub(crate) const SIZE: usize = 4096;
 /// First bytes of our note.
 const NOTE_MAGIC: [u8; 4] = *b"mqr1";
-const NOTE_SIZE: usize = 72;
+/// Size of our note.
+pub(crate) const NOTE_SIZE: usize = 72;
 
 /// `StoreCheckpoint`: up to which store timestamp each part is on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,7 +95,8 @@ impl Note {
         bytes
     }
 
-    fn decode(bytes: &[u8; NOTE_SIZE], checkpoint: &Checkpoint) -> Option<Note> {
+    /// Reads a note; `None` if it is torn or belongs to another checkpoint.
+    pub(crate) fn decode(bytes: &[u8; NOTE_SIZE], checkpoint: &Checkpoint) -> Option<Note> {
         let field =
             |n: usize| bytes[8..].as_chunks::<8>().0.get(n).map_or(0, |field| u64::from_be_bytes(*field));
         let note = Note {

@@ -17,6 +17,7 @@ use crate::log::walk::{Check, Step, Walk};
 
 mod file;
 
+pub(crate) use file::Header;
 use file::{IndexFile, Key};
 
 /// Records that one key query may return at most.
@@ -77,7 +78,7 @@ pub(crate) fn entry_hash(topic: &str, entry: Entry<'_>) -> i32 {
 }
 
 /// The entries of a record in Apache's order (`IndexService.buildIndex`).
-fn entries_of<'a>(layout: &RecordLayout, record: &'a [u8]) -> impl Iterator<Item = Entry<'a>> {
+pub(crate) fn entries_of<'a>(layout: &RecordLayout, record: &'a [u8]) -> impl Iterator<Item = Entry<'a>> {
     let properties = layout.properties(record);
     let indexed = layout.sys_flag & sys_flag::TRANSACTION_ROLLBACK != sys_flag::TRANSACTION_ROLLBACK;
     let (mut unique, mut keys, mut tag) = (None, None, None);

@@ -5,6 +5,7 @@
 
 mod append;
 mod bell;
+pub mod check;
 mod checkpoint;
 mod clock;
 mod config;
@@ -20,6 +21,7 @@ mod log;
 mod lookup;
 mod queue;
 mod read;
+mod rebuild;
 mod recovery;
 mod retention;
 mod shared;
@@ -35,6 +37,7 @@ pub use flush::{FlushStatus, Flushed};
 pub use index::{KeyQuery, KeyResult, MAX_KEY_RESULTS};
 pub use lookup::{Boundary, QueueEntry};
 pub use read::{Filter, Read, ReadRequest, ReadStatus};
+pub use rebuild::{Rebuilt, rebuild};
 pub use recovery::RecoveryReport;
 pub use shared::Arrival;
 pub use store::{Store, StoreStatus};

@@ -39,6 +39,29 @@ impl DirLock {
         lock.file = Some(file);
         Ok(lock)
     }
+
+    /// Takes the lock on a directory in which nothing shall change: where there is no lock file, or it may not be written,
+    /// only other users in this process are kept out.
+    pub(crate) fn take_for_reading(fs: &dyn FileSystem, root: &Path) -> Result<DirLock, StoreError> {
+        let directory = fs.identity(root).context("look at", root)?;
+        if !OPEN.lock().insert(directory) {
+            return Err(StoreError::Locked(root.to_path_buf()));
+        }
+        let mut lock = DirLock { directory, file: None };
+        let path: PathBuf = root.join("lock");
+        let file = match fs.open(&path, OpenMode::Write) {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::debug!(%error, "the lock file cannot be opened; nothing is locked");
+                return Ok(lock);
+            }
+        };
+        if !file.try_lock().context("lock", &path)? {
+            return Err(StoreError::Locked(root.to_path_buf()));
+        }
+        lock.file = Some(file);
+        Ok(lock)
+    }
 }
 
 impl Drop for DirLock {

@@ -4,46 +4,15 @@
 
 mod common;
 
-use common::{apache, copy_dir, drain, fast_dir, record};
+use common::{apache, drain, fast_dir, record, vector};
 use mq_protocol::id::body_crc;
 use mq_protocol::property;
-use mq_store::{ConfigFile, DelayLevels, KeyQuery, Store, StoreConfig};
+use mq_store::{ConfigFile, KeyQuery, Store};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const QUEUE_FILE: u64 = 6_000_000;
-
-fn vectors() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/store")
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-/// Copies a vector and gives its files the sizes that they had.
-fn unpack(name: &str, root: &Path) -> (Value, StoreConfig) {
-    let origin = vectors().join(name);
-    copy_dir(&origin.join("store"), root);
-    let sizes = json(&root.join("sizes.json"));
-    for (path, size) in sizes.as_object().unwrap() {
-        let file = std::fs::File::options().write(true).open(root.join(path)).unwrap();
-        file.set_len(size.as_u64().unwrap()).unwrap();
-    }
-    std::fs::remove_file(root.join("sizes.json")).unwrap();
-    let expected = json(&origin.join("expected.json"));
-    let number = |name: &str| expected["settings"][name].as_u64().unwrap();
-    let config = StoreConfig {
-        commit_log_file_size: number("mappedFileSizeCommitLog"),
-        index_slots: u32::try_from(number("maxHashSlotNum")).unwrap(),
-        index_entries: u32::try_from(number("maxIndexNum")).unwrap(),
-        delay_levels: DelayLevels::parse(expected["settings"]["messageDelayLevel"].as_str().unwrap())
-            .unwrap(),
-        ..StoreConfig::at(root)
-    };
-    (expected, config)
-}
 
 /// Everything that the vector says is found, by queue, by position and by key.
 fn check(store: &Store, expected: &Value) {
@@ -108,7 +77,7 @@ fn apaches_stores_open_and_go_back() {
     for name in ["clean", "killed"] {
         let dir = fast_dir();
         let root = dir.path().join("store");
-        let (expected, config) = unpack(name, &root);
+        let (expected, config) = vector(name, &root);
         let log_file = config.commit_log_file_size;
         let store = Store::open(config.clone()).unwrap();
         assert_eq!(store.status().recovery.clean, name == "clean");
@@ -140,8 +109,8 @@ fn apaches_stores_open_and_go_back() {
 fn what_we_rebuild_has_the_bytes_that_apache_wrote() {
     let dir = fast_dir();
     let (theirs, ours) = (dir.path().join("theirs"), dir.path().join("ours"));
-    unpack("clean", &theirs);
-    let (expected, config) = unpack("clean", &ours);
+    vector("clean", &theirs);
+    let (expected, config) = vector("clean", &ours);
     std::fs::remove_dir_all(ours.join("consumequeue")).unwrap();
     std::fs::remove_dir_all(ours.join("index")).unwrap();
     std::fs::remove_file(ours.join("checkpoint")).unwrap();

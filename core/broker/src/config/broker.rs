@@ -157,7 +157,10 @@ settings! {
 
 impl BrokerConfig {
     /// The store's part of the settings.
-    pub(crate) fn store_config(&self, clock: Arc<dyn Clock>) -> Result<StoreConfig, StoreError> {
+    ///
+    /// # Errors
+    /// `messageDelayLevel` is not readable.
+    pub fn store_config(&self, clock: Arc<dyn Clock>) -> Result<StoreConfig, StoreError> {
         let percent = |ratio: u32| u8::try_from(ratio).unwrap_or(100);
         Ok(StoreConfig {
             commit_log: self.store_path_commit_log.clone(),

@@ -16,16 +16,16 @@ const RESERVED_ENTRIES: u64 = 64 << 10;
 
 /// The header's fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) begin_timestamp: i64,
-    pub(super) end_timestamp: i64,
-    pub(super) begin_phy: i64,
+pub(crate) struct Header {
+    pub(crate) begin_timestamp: i64,
+    pub(crate) end_timestamp: i64,
+    pub(crate) begin_phy: i64,
     /// Position of the last indexed record.
-    pub(super) end_phy: i64,
+    pub(crate) end_phy: i64,
     /// Slots in use.
-    slot_count: i32,
+    pub(crate) slot_count: i32,
     /// Number of the next entry; the first is 1.
-    count: i32,
+    pub(crate) count: i32,
 }
 
 impl Header {
@@ -40,7 +40,7 @@ impl Header {
         bytes
     }
 
-    fn decode(bytes: &[u8; HEADER as usize]) -> Header {
+    pub(crate) fn decode(bytes: &[u8; HEADER as usize]) -> Header {
         let long = |n: usize| bytes.as_chunks::<8>().0.get(n).map_or(0, |field| i64::from_be_bytes(*field));
         let int = |n: usize| bytes.as_chunks::<4>().0.get(n).map_or(0, |field| i32::from_be_bytes(*field));
         Header {

@@ -132,3 +132,55 @@ pub fn copy_dir(from: &Path, to: &Path) {
 pub fn fast_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
+
+/// Folder of the stores that Apache's broker wrote.
+fn vectors() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/store")
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Copies a vector and gives its files the sizes that they had.
+pub fn vector(name: &str, root: &Path) -> (serde_json::Value, StoreConfig) {
+    let origin = vectors().join(name);
+    copy_dir(&origin.join("store"), root);
+    let sizes = json(&root.join("sizes.json"));
+    for (path, size) in sizes.as_object().unwrap() {
+        let file = std::fs::File::options().write(true).open(root.join(path)).unwrap();
+        file.set_len(size.as_u64().unwrap()).unwrap();
+    }
+    std::fs::remove_file(root.join("sizes.json")).unwrap();
+    let expected = json(&origin.join("expected.json"));
+    let number = |name: &str| expected["settings"][name].as_u64().unwrap();
+    let config = StoreConfig {
+        commit_log_file_size: number("mappedFileSizeCommitLog"),
+        index_slots: u32::try_from(number("maxHashSlotNum")).unwrap(),
+        index_entries: u32::try_from(number("maxIndexNum")).unwrap(),
+        delay_levels: mq_store::DelayLevels::parse(
+            expected["settings"]["messageDelayLevel"].as_str().unwrap(),
+        )
+        .unwrap(),
+        ..StoreConfig::at(root)
+    };
+    (expected, config)
+}
+
+/// Every file below a directory with its content, by path.
+pub fn tree(root: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    fn walk(root: &Path, dir: &Path, all: &mut Vec<(std::path::PathBuf, Vec<u8>)>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(root, &path, all);
+            } else {
+                all.push((path.strip_prefix(root).unwrap().to_path_buf(), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    let mut all = Vec::new();
+    walk(root, root, &mut all);
+    all.sort();
+    all
+}
