@@ -49,6 +49,8 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) config: ClientConfig,
     pub(crate) client_id: String,
+    /// As the client id, but the same after a restart unless the instance name is not: `DEFAULT` stays as it is.
+    pub(crate) stable_id: String,
     pub(crate) runtime: Handle,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) remoting: Remoting,
@@ -78,12 +80,13 @@ impl Client {
             Error::new(ErrorCode::State, "a client must be made inside a tokio runtime; enter one first")
         })?;
         let own_ip = own_ip(&config)?;
-        let (client_id, salt, seed) = identity(&config, own_ip);
+        let (client_id, stable_id, salt, seed) = identity(&config, own_ip);
         let tasks = Arc::new(Tasks::new(runtime.clone()));
         let remoting = Remoting::new(&config, tasks.clone());
         let namesrv = NameServers::new(&remoting, &config.namesrv, seed);
         let inner = Arc::new(Inner {
             client_id,
+            stable_id,
             runtime,
             tasks,
             remoting,
@@ -320,22 +323,23 @@ fn own_ip(config: &ClientConfig) -> Result<IpAddr, Error> {
     Ok(routed.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip()))
 }
 
-/// Client id, the part of message ids that tells clients of one process apart, and a random number.
-fn identity(config: &ClientConfig, ip: IpAddr) -> (String, u32, usize) {
+/// Client id, the id that outlives restarts, the part of message ids that tells clients of one process apart, and a
+/// random number.
+fn identity(config: &ClientConfig, ip: IpAddr) -> (String, String, u32, usize) {
     static CLIENTS: AtomicU32 = AtomicU32::new(0);
     let number = CLIENTS.fetch_add(1, Ordering::Relaxed);
     let random = RandomState::new().hash_one((std::process::id(), number, crate::message::now_millis()));
-    let instance = if config.instance_name == "DEFAULT" {
-        format!("{}#{random:x}", std::process::id())
-    } else {
-        config.instance_name.clone()
+    let with_unit = |instance: &str| match config.unit_name.as_str() {
+        "" => format!("{ip}@{instance}"),
+        unit => format!("{ip}@{instance}@{unit}"),
     };
-    let mut client_id = format!("{ip}@{instance}");
-    if !config.unit_name.is_empty() {
-        client_id.push('@');
-        client_id.push_str(&config.unit_name);
-    }
+    let stable_id = with_unit(&config.instance_name);
+    let client_id = if config.instance_name == "DEFAULT" {
+        with_unit(&format!("{}#{random:x}", std::process::id()))
+    } else {
+        stable_id.clone()
+    };
     let halves = random.to_be_bytes();
     let salt = halves.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-    (client_id, salt, usize::from(halves[6]) << 8 | usize::from(halves[7]))
+    (client_id, stable_id, salt, usize::from(halves[6]) << 8 | usize::from(halves[7]))
 }

@@ -33,8 +33,9 @@ choice! {
 choice! {
     /// Where a group begins in a queue of which it has consumed nothing yet.
     ConsumeFrom {
-        /// At the end: what arrives from now on.
-        Last = "LAST" | "CONSUME_FROM_LAST_OFFSET",
+        /// At the end: what arrives from now on. Java's three retired values mean this too.
+        Last = "LAST" | "CONSUME_FROM_LAST_OFFSET" | "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST"
+            | "CONSUME_FROM_MIN_OFFSET" | "CONSUME_FROM_MAX_OFFSET",
         /// At the beginning.
         First = "FIRST" | "CONSUME_FROM_FIRST_OFFSET",
         /// At `consume_timestamp`.
@@ -46,9 +47,38 @@ choice! {
     /// How queues are divided between the members of a group; all members must use the same.
     AllocateStrategy {
         /// Neighbouring queues to each member (Java's and Go's default).
-        Average = "AVG",
+        Average = "AVG" | "averagely",
         /// One queue to each member in turn.
-        AverageByCircle = "AVG_BY_CIRCLE",
+        AverageByCircle = "AVG_BY_CIRCLE" | "averagely_by_circle",
+        /// Only the queues of brokers named `room@name` whose room is among `machine_rooms`, averagely.
+        MachineRoom = "MACHINE_ROOM",
+        /// Queues of brokers named `room@name` to the members whose `unit_name` is that room, averagely; queues of
+        /// rooms without members to all members, averagely.
+        MachineRoomNearby = "MACHINE_ROOM_NEARBY" | "MACHINE_ROOM_NEARBY-AVG",
+        /// By a ring of hashes, so that few queues move when members come and go.
+        ConsistentHash = "CONSISTENT_HASH",
+        /// The queues named by `allocate_queues`, whoever else is in the group.
+        Config = "CONFIG",
+    }
+}
+
+choice! {
+    /// How many listener calls may hold messages of one queue.
+    ConsumeMode {
+        /// Any number: messages of a queue are consumed side by side.
+        Concurrent = "CONCURRENT" | "concurrently",
+        /// One: the messages of a queue are consumed one after another, in order.
+        Orderly = "ORDERLY",
+    }
+}
+
+choice! {
+    /// Which members of a group get a message.
+    MessageModel {
+        /// One of them.
+        Clustering = "CLUSTERING",
+        /// Each of them.
+        Broadcasting = "BROADCASTING",
     }
 }
 
@@ -139,37 +169,49 @@ declare! {
     PushConsumerConfig: PushConsumer {
         /// Name of the consumer group.
         group: String = String::new(), "consumerGroup";
-        /// Where a new group begins.
+        /// CONCURRENT: messages of a queue are consumed side by side. ORDERLY: one listener call a queue at a time, in the queue's order, under a lock of the broker; a message that fails is tried again here before the next one.
+        consume_mode: ConsumeMode = ConsumeMode::Concurrent;
+        /// CLUSTERING: each message goes to one member of the group, and the broker keeps the offsets. BROADCASTING: each member gets each message; offsets are kept in offset_dir, and a message that fails does not come again.
+        message_model: MessageModel = MessageModel::Clustering, "messageModel";
+        /// Directory for the offsets of a BROADCASTING consumer, which needs one; they are in its file CLIENT/GROUP/offsets.json, where CLIENT is client_ip@instance_name[@unit_name]. Processes that share the directory need instance_names of their own.
+        offset_dir: String = String::new(), "localOffsetStoreDir";
+        /// Where a new group begins in queues of which it has consumed nothing.
         consume_from_where: ConsumeFrom = ConsumeFrom::Last, "consumeFromWhere";
         /// Where TIMESTAMP begins: yyyyMMddHHmmss in local time, or milliseconds since 1970; empty: half an hour ago.
         consume_timestamp: String = String::new(), "consumeTimestamp";
-        /// Accepted for Apache's sake: consume_thread_max alone is the number of concurrent listener calls.
-        consume_thread_min: usize [1, 1000] = 20, "consumeThreadMin";
-        /// Listener calls that may run at a time.
-        consume_thread_max: usize [1, 1000] = 20, "consumeThreadMax";
+        /// Listener calls that the consumer is ready for at rest; lowered to consume_thread_max if that is less.
+        consume_thread_min: usize [1, 1000] = 5, "consumeThreadMin";
+        /// Listener calls that may run at a time when there is much to do; they become fewer after a minute with less.
+        consume_thread_max: usize [1, 1000] = 64, "consumeThreadMax";
         /// Largest number of messages given to one listener call.
         consume_message_batch_max_size: usize [1, 1024] = 1, "consumeMessageBatchMaxSize";
-        /// After this time a listener call counts as failed and its messages are sent back.
+        /// After this time a listener call counts as failed and its messages are sent back; without effect for ORDERLY, whose order would be lost.
         consume_timeout: Duration as Minutes [1, 86_400_000] = seconds(15 * 60), "consumeTimeout";
-        /// Deliveries before a message goes to the dead letters; -1 stands for 16.
+        /// How often a failed message comes again before it goes to the dead letters; -1: 16 times, or for ever if ORDERLY.
         max_reconsume_times: i32 [-1, 2_147_483_647] = -1, "maxReconsumeTimes";
+        /// How long an ORDERLY queue rests after a message failed, unless the listener gives a time itself.
+        suspend_current_queue_time: Duration [10, 30_000] = seconds(1), "suspendCurrentQueueTimeMillis";
+        /// Messages a second that are given to the listener, of all queues together; 0: no limit.
+        max_messages_per_second: u32 [0, 1_000_000_000] = 0;
+        /// Messages that listener calls may hold at a time, of all queues together; 0: no limit but the threads' and batches'.
+        max_in_flight: usize [0, 1_000_000] = 0;
         /// Largest number of messages asked for at a time.
         pull_batch_size: i32 [1, 1024] = 32, "pullBatchSize";
         /// Largest number of bytes asked for at a time.
         pull_batch_size_in_bytes: i32 [1, 2_147_483_647] = 256 * 1024, "pullBatchSizeInBytes";
         /// Pause between two pulls of a queue.
         pull_interval: Duration [0, 65_535] = millis(0), "pullInterval";
-        /// Messages of one queue that may wait for the listener.
+        /// Messages of one queue that may be held here, waiting or being consumed.
         pull_threshold_for_queue: usize [1, 65_535] = 1000, "pullThresholdForQueue";
-        /// Mebibytes of one queue that may wait for the listener.
+        /// Mebibytes of one queue that may be held here.
         pull_threshold_size_for_queue: usize [1, 1024] = 100, "pullThresholdSizeForQueue";
-        /// Messages of one topic that may wait for the listener; -1: no limit but the queues'.
+        /// Messages of one topic that may be held here, divided between its queues; -1: no limit but the queues'.
         pull_threshold_for_topic: i32 [-1, 6_553_500] = -1, "pullThresholdForTopic";
-        /// Mebibytes of one topic that may wait for the listener; -1: no limit but the queues'.
+        /// Mebibytes of one topic that may be held here, divided between its queues; -1: no limit but the queues'.
         pull_threshold_size_for_topic: i32 [-1, 102_400] = -1, "pullThresholdSizeForTopic";
-        /// Mebibytes of all queues that may wait for the listener.
+        /// Mebibytes of all queues that may be held here.
         pull_threshold_size_total: usize [1, 1_048_576] = 512;
-        /// Distance between the oldest and newest message of a queue that may wait for the listener.
+        /// Distance between the oldest and newest message of a queue that may be held here; without effect for ORDERLY.
         consume_concurrently_max_span: i64 [1, 65_535] = 2000, "consumeConcurrentlyMaxSpan";
         /// How long a broker may hold a pull until a message arrives.
         broker_suspend_max_time: Duration [0, 600_000] = seconds(15), "brokerSuspendMaxTimeMillis";
@@ -179,10 +221,18 @@ declare! {
         pull_delay_when_failed: Duration [1, 600_000] = seconds(1), "pullTimeDelayMillsWhenException";
         /// Whether each pull carries the subscription, instead of relying on the heartbeat's.
         post_subscription_when_pull: bool = false, "postSubscriptionWhenPull";
-        /// How queues are divided between the members of the group.
+        /// How queues are divided between the members of the group; all members must use the same.
         allocate_strategy: AllocateStrategy = AllocateStrategy::Average, "allocateMessageQueueStrategy";
+        /// The queues that CONFIG gives this member: topic:broker:number, or topic:broker:first-last, joined by commas.
+        allocate_queues: String = String::new(), "messageQueueList";
+        /// The rooms that MACHINE_ROOM takes queues of, joined by commas.
+        machine_rooms: String = String::new(), "consumeridcs";
         /// How often the division is looked at when nothing tells that it changed.
         rebalance_interval: Duration [10, 600_000] = seconds(20), "rebalanceWaitInterval";
+        /// How often the locks of ORDERLY queues are renewed; brokers forget them after 60 s.
+        lock_interval: Duration [10, 50_000] = seconds(20), "lockInterval";
+        /// How long an ORDERLY queue is consumed after its lock was renewed last; must be longer than lock_interval.
+        lock_max_live_time: Duration [10, 55_000] = seconds(30), "lockMaxLiveTime";
         /// Largest body after decompression, in bytes; a message that needs more is sent back unread.
         max_decompressed_size: usize [1, 1_073_741_824] = 64 * 1024 * 1024;
         /// How long closing waits for listener calls that are running.
@@ -191,6 +241,9 @@ declare! {
     plus {
         /// What is consumed: topic to tag expression, such as `*` or `paid || refunded`.
         subscriptions: BTreeMap<String, String>,
+        /// Topics that were subscribed to again with another expression, and the expressions that this replaced;
+        /// the start warns of them ([`crate::WarningCode::DuplicateSubscription`]).
+        replaced_subscriptions: Vec<(String, String)>,
     }
 }
 
@@ -266,7 +319,7 @@ impl PushConsumerConfig {
     /// Adds a topic with a tag expression: `*`, or tags joined by `||`.
     #[must_use]
     pub fn subscribe(mut self, topic: impl Into<String>, expression: impl Into<String>) -> Self {
-        self.subscriptions.insert(topic.into(), expression.into());
+        self.insert(topic.into(), expression.into());
         self
     }
 
@@ -277,8 +330,16 @@ impl PushConsumerConfig {
     pub fn add_subscription(&mut self, topic: &str, expression: &str) -> Result<(), Error> {
         name::check_topic(topic)?;
         crate::consumer::check_expression(topic, expression)?;
-        self.subscriptions.insert(topic.to_owned(), expression.to_owned());
+        self.insert(topic.to_owned(), expression.to_owned());
         Ok(())
+    }
+
+    fn insert(&mut self, topic: String, expression: String) {
+        if let Some(old) = self.subscriptions.insert(topic.clone(), expression)
+            && self.subscriptions.get(&topic) != Some(&old)
+        {
+            self.replaced_subscriptions.push((topic, old));
+        }
     }
 
     /// Checks what can be wrong with the settings as a whole, the names of group and topics included.
@@ -288,15 +349,6 @@ impl PushConsumerConfig {
     pub fn check(&self) -> Result<(), Error> {
         self.check_limits()?;
         name::check_group(&self.group)?;
-        if self.consume_thread_min > self.consume_thread_max {
-            return Err(Error::new(
-                ErrorCode::Config,
-                format!(
-                    "setting 'consume_thread_min' is {}, more than 'consume_thread_max' with {}; raise the latter",
-                    self.consume_thread_min, self.consume_thread_max
-                ),
-            ));
-        }
         if self.consumer_timeout_when_suspend <= self.broker_suspend_max_time {
             return Err(Error::new(
                 ErrorCode::Config,
@@ -306,11 +358,44 @@ impl PushConsumerConfig {
                 ),
             ));
         }
+        if self.lock_max_live_time <= self.lock_interval {
+            return Err(Error::new(
+                ErrorCode::Config,
+                format!(
+                    "setting 'lock_max_live_time' is {:?}; it must be longer than 'lock_interval' with {:?}",
+                    self.lock_max_live_time, self.lock_interval
+                ),
+            ));
+        }
+        if self.is_broadcasting() && self.offset_dir.trim().is_empty() {
+            return Err(Error::new(
+                ErrorCode::Config,
+                "setting 'offset_dir' is empty; name the directory in which a BROADCASTING consumer keeps its offsets",
+            ));
+        }
+        self.allocation(str::to_owned)?;
         self.start_timestamp()?;
         for topic in self.subscriptions.keys() {
             name::check_topic(topic)?;
         }
         Ok(())
+    }
+
+    /// How queues are divided; `wrap` puts topics into the client's namespace.
+    pub(crate) fn allocation(
+        &self,
+        wrap: impl Fn(&str) -> String,
+    ) -> Result<crate::consumer::Allocation, Error> {
+        let (strategy, queues) = (self.allocate_strategy, &self.allocate_queues);
+        crate::consumer::Allocation::new(strategy, queues, &self.machine_rooms, wrap)
+    }
+
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.consume_mode == ConsumeMode::Orderly
+    }
+
+    pub(crate) fn is_broadcasting(&self) -> bool {
+        self.message_model == MessageModel::Broadcasting
     }
 
     /// Where `consume_from_where = TIMESTAMP` begins, in milliseconds since 1970.

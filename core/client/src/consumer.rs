@@ -1,12 +1,14 @@
 //! The push consumer: its share of the group's queues, pulled, bounded and given to a listener.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mq_protocol::body::{ConsumerData, MessageQueue};
+use mq_protocol::body::MessageQueue;
 use mq_protocol::name;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -15,12 +17,13 @@ use tokio::time::timeout;
 use crate::client::{Inner as ClientInner, Member};
 use crate::message::now_millis;
 use crate::tasks::Tasks;
-use crate::{ConsumeFrom, Error, ErrorCode, MessageView, PushConsumerConfig};
+use crate::{Error, ErrorCode, MessageView, PushConsumerConfig};
 
 mod allocate;
 mod dispatch;
 mod listener;
 mod offset;
+mod offset_file;
 mod process_queue;
 mod pull;
 mod rebalance;
@@ -28,12 +31,16 @@ mod retry;
 mod serve;
 mod stats;
 mod subscription;
+mod warning;
 
-use dispatch::Ready;
+pub(crate) use allocate::Allocation;
+use dispatch::{Call, Ready};
 pub use listener::{ConsumeResult, Listener};
+pub(crate) use offset::Offsets;
 use process_queue::ProcessQueue;
 use subscription::Subscription;
 pub(crate) use subscription::check_expression;
+pub use warning::{Warning, WarningCode};
 
 /// Messages that admin tools may have consumed directly at a time.
 const DIRECT_CALLS: usize = 16;
@@ -48,6 +55,8 @@ pub struct PushConsumer {
 struct Handle(Arc<Inner>);
 
 pub(crate) struct Inner {
+    allocation: Allocation,
+    offsets: Offsets,
     client: Arc<ClientInner>,
     config: PushConsumerConfig,
     /// In the client's namespace.
@@ -67,6 +76,9 @@ pub(crate) struct Inner {
     rebalance: Notify,
     rebalancing: tokio::sync::Mutex<()>,
     direct_calls: Arc<Semaphore>,
+    /// Listener calls that run, by their number.
+    calls: Mutex<BTreeMap<u64, Call>>,
+    next_call: AtomicU64,
     start_timestamp: i64,
     started_at: i64,
 }
@@ -154,15 +166,23 @@ impl Inner {
             ));
         }
         let group = client.wrap(&config.group).into_owned();
-        let retry = name::retry_topic(&group);
         let mut subscriptions = BTreeMap::new();
         let own =
             config.subscriptions.iter().map(|(topic, text)| (client.wrap(topic).into_owned(), text.as_str()));
-        for (topic, text) in own.chain([(retry, "*")]) {
+        // What fails does not come again when each member has each message.
+        let retry = (!config.is_broadcasting()).then(|| (name::retry_topic(&group), "*"));
+        for (topic, text) in own.chain(retry) {
             let subscription = Subscription::new(topic.clone(), text)?;
             subscriptions.insert(topic, Arc::new(subscription));
         }
+        let offsets = if config.is_broadcasting() {
+            Offsets::in_directory(client.clone(), &group, Path::new(config.offset_dir.trim()))?
+        } else {
+            Offsets::at_brokers(client.clone(), &group)
+        };
         Ok(Inner {
+            allocation: config.allocation(|topic| client.wrap(topic).into_owned())?,
+            offsets,
             group,
             subscriptions,
             listener,
@@ -175,6 +195,8 @@ impl Inner {
             closed: AtomicBool::new(false),
             rebalance: Notify::new(),
             rebalancing: tokio::sync::Mutex::new(()),
+            calls: Mutex::default(),
+            next_call: AtomicU64::new(0),
             direct_calls: Arc::new(Semaphore::new(DIRECT_CALLS)),
             start_timestamp: config.start_timestamp()?,
             started_at: now_millis(),
@@ -197,19 +219,25 @@ impl Inner {
                 Err(error) => return Err(error),
             }
         }
+        for (topic, old) in &self.config.replaced_subscriptions {
+            let new = self.config.subscriptions.get(topic).map_or("", String::as_str);
+            self.warn(
+                WarningCode::DuplicateSubscription,
+                format!(
+                    "group '{}' subscribed to topic '{topic}' with '{old}' and then with '{new}'; only the last counts, so join what is wanted with '||'",
+                    self.config.group
+                ),
+            );
+        }
         self.client.beat_all().await;
         for _ in 0..self.config.consume_thread_max {
             self.tasks.spawn(dispatch::work(self.clone()));
         }
         let balanced = self.rebalance_now().await;
         self.tasks.spawn(rebalance::keep(self.clone(), balanced));
-        self.tasks.spawn(offset::keep(self.clone()));
+        self.tasks.spawn(rebalance::keep_offsets(self.clone()));
         tracing::info!(group = self.group, queues = self.queues.lock().len(), "consumer started");
         Ok(())
-    }
-
-    pub(crate) async fn close(&self) {
-        self.close_within(self.config.close_timeout).await;
     }
 
     async fn close_within(&self, limit: Duration) -> bool {
@@ -244,27 +272,12 @@ impl Inner {
         finished
     }
 
-    pub(crate) fn group(&self) -> &str {
-        &self.group
-    }
-
-    pub(crate) fn subscribes(&self, topic: &str) -> bool {
-        self.subscriptions.contains_key(topic)
-    }
-
-    pub(crate) fn heartbeat(&self) -> ConsumerData {
-        let from = match self.config.consume_from_where {
-            ConsumeFrom::Last => "CONSUME_FROM_LAST_OFFSET",
-            ConsumeFrom::First => "CONSUME_FROM_FIRST_OFFSET",
-            ConsumeFrom::Timestamp => "CONSUME_FROM_TIMESTAMP",
-        };
-        ConsumerData {
-            group_name: self.group.clone(),
-            consume_type: "CONSUME_PASSIVELY".to_owned(),
-            message_model: "CLUSTERING".to_owned(),
-            consume_from_where: from.to_owned(),
-            subscription_data_set: self.subscriptions.values().map(|s| s.data()).collect(),
-            unit_mode: false,
+    /// Tells log and application.
+    fn warn(&self, code: WarningCode, message: String) {
+        tracing::warn!(group = self.group, %code, "{message}");
+        let tell = AssertUnwindSafe(|| self.listener.warning(Warning { code, message }));
+        if std::panic::catch_unwind(tell).is_err() {
+            tracing::error!(group = self.group, "the listener panicked when it was warned");
         }
     }
 

@@ -31,10 +31,10 @@ mod view;
 pub use admin::{Admin, Target};
 pub use client::Client;
 pub use config::{
-    AllocateStrategy, ClientConfig, CompressType, ConsumeFrom, ProducerConfig, PushConsumerConfig,
-    SerializeType,
+    AllocateStrategy, ClientConfig, CompressType, ConsumeFrom, ConsumeMode, MessageModel, ProducerConfig,
+    PushConsumerConfig, SerializeType,
 };
-pub use consumer::{ConsumeResult, Listener, PushConsumer};
+pub use consumer::{ConsumeResult, Listener, PushConsumer, Warning, WarningCode};
 pub use error::{Error, ErrorCode};
 pub use message::{Delivery, Message, SendReceipt, SendStatus};
 pub use mq_protocol::Language;

@@ -296,6 +296,13 @@ macro_rules! declare {
                 Ok(())
             }
 
+            /// All settings as text, each under its Java name if it has one.
+            #[allow(dead_code, reason = "not every object shows its settings")]
+            pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, String)> {
+                [$(($crate::setting::alias!($($alias)?).unwrap_or(stringify!($field)),
+                    $crate::setting::Value::show(&self.$field)),)*].into_iter()
+            }
+
             fn kind_of_field(field: &str) -> $crate::setting::Kind {
                 match field {
                     $(stringify!($field) => $crate::setting::kind!($type $(, $kind)?),)*

@@ -54,7 +54,9 @@ impl Inner {
             }
             RequestCode::GET_CONSUMER_RUNNING_INFO => {
                 let header: ConsumerGroupRequest<'_> = frame.header()?;
-                self.consumer(header.consumer_group)?.running_info_body().map(ok)
+                let stacks =
+                    frame.ext.get("jstackEnable").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+                self.consumer(header.consumer_group)?.running_info_body(stacks).map(ok)
             }
             RequestCode::CONSUME_MESSAGE_DIRECTLY => {
                 let header: ConsumerGroupRequest<'_> = frame.header()?;

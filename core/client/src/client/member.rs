@@ -51,9 +51,9 @@ impl Member {
         }
     }
 
-    pub(super) fn running_info_body(&self) -> Result<String, Error> {
+    pub(super) fn running_info_body(&self, stacks: bool) -> Result<String, Error> {
         match self {
-            Member::Push(consumer) => consumer.running_info_body(),
+            Member::Push(consumer) => consumer.running_info_body(stacks),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The workers that call the listener: as many calls at a time as the setting allows, queues in turn.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use mq_protocol::body::MessageQueue;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::process_queue::ProcessQueue;
 use super::{ConsumeResult, Inner};
-use crate::MessageView;
+use crate::{MessageView, WarningCode};
 
 /// The delay level of messages whose listener call took too long (`ConsumeMessageConcurrentlyService`).
 const LEVEL_AFTER_TIMEOUT: i32 = 3;
@@ -76,7 +78,7 @@ pub(crate) async fn work(consumer: Arc<Inner>) {
     loop {
         let (queue, messages) = consumer.ready.next(max).await;
         let started = Instant::now();
-        let outcome = call(&consumer, &messages, alarm.as_mut(), limit).await;
+        let outcome = call(&consumer, &queue, &messages, alarm.as_mut(), limit).await;
         let success = outcome == Outcome::Success;
         queue.subscription.stats.consumed(messages.len(), success, started.elapsed());
         settle(&consumer, &queue, messages, outcome).await;
@@ -84,18 +86,20 @@ pub(crate) async fn work(consumer: Arc<Inner>) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Success,
     Later(i32),
 }
 
 async fn call(
     consumer: &Inner,
+    queue: &Arc<ProcessQueue>,
     messages: &[MessageView],
     mut alarm: Pin<&mut Sleep>,
     limit: Duration,
 ) -> Outcome {
     alarm.as_mut().reset(Instant::now() + limit);
+    let _running = Running::new(consumer, queue, messages);
     // Calling the listener is inside the fence too: it may panic before it returns its future.
     let call = AssertUnwindSafe(async { consumer.listener.consume(messages.to_vec()).await }).catch_unwind();
     tokio::select! {
@@ -103,6 +107,7 @@ async fn call(
         result = call => match result {
             Ok(ConsumeResult::Success) => Outcome::Success,
             Ok(ConsumeResult::Later { delay_level }) => Outcome::Later(delay_level.unwrap_or(0)),
+            Ok(ConsumeResult::Suspend { .. }) => Outcome::Later(0),
             Err(panic) => {
                 let group = &consumer.group;
                 tracing::error!(group, panic = text_of(panic.as_ref()), "the listener panicked; its messages come again later");
@@ -114,6 +119,50 @@ async fn call(
             tracing::warn!(group, ?first, ?limit, "the listener takes too long; its messages come again later");
             Outcome::Later(LEVEL_AFTER_TIMEOUT)
         }
+    }
+}
+
+/// A listener call that runs.
+pub(crate) struct Call {
+    since: Instant,
+    queue: Arc<ProcessQueue>,
+    /// Of the first message.
+    offset: i64,
+    messages: usize,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MessageQueue { topic, broker_name, queue_id } = &self.queue.queue;
+        write!(
+            f,
+            "since {:?}: {} message(s) from offset {} of queue {queue_id} of topic {topic} on {broker_name}",
+            self.since.elapsed(),
+            self.messages,
+            self.offset
+        )
+    }
+}
+
+/// Keeps a call in the consumer's table while it runs.
+struct Running<'a> {
+    consumer: &'a Inner,
+    number: u64,
+}
+
+impl<'a> Running<'a> {
+    fn new(consumer: &'a Inner, queue: &Arc<ProcessQueue>, messages: &[MessageView]) -> Running<'a> {
+        let number = consumer.next_call.fetch_add(1, Ordering::Relaxed);
+        let offset = messages.first().map_or(-1, MessageView::queue_offset);
+        let call = Call { since: Instant::now(), queue: queue.clone(), offset, messages: messages.len() };
+        consumer.calls.lock().insert(number, call);
+        Running { consumer, number }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.consumer.calls.lock().remove(&self.number);
     }
 }
 
@@ -135,6 +184,20 @@ async fn settle(
     };
     if queue.is_dropped() {
         // Another member gets them from the queue itself.
+        consumer.finish(queue, &messages);
+        return;
+    }
+    if consumer.config.is_broadcasting() {
+        for message in &messages {
+            consumer.warn(
+                WarningCode::MessageDropped,
+                format!(
+                    "the listener failed for message {} of topic '{}'; a BROADCASTING consumer does not get it again",
+                    message.message_id(),
+                    message.topic()
+                ),
+            );
+        }
         consumer.finish(queue, &messages);
         return;
     }

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mq_protocol::body::MessageQueue;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use super::allocate::allocate;
 use super::process_queue::ProcessQueue;
 use super::subscription::Subscription;
 use super::{Inner, pull};
@@ -99,9 +98,13 @@ impl Inner {
         let topic = &subscription.topic;
         let deadline = self.client.short();
         let (_, route) = self.client.route(topic, None, deadline).await?;
-        let own_id = &self.client.client_id;
-        let members = self.client.members(&self.group, topic).await?;
-        let share = allocate(self.config.allocate_strategy, &route.subscribe, &members, own_id);
+        let (share, shared) = if self.config.is_broadcasting() {
+            (route.subscribe.clone(), false)
+        } else {
+            let members = self.client.members(&self.group, topic).await?;
+            let share = self.allocation.share(&route.subscribe, &members, &self.client.client_id);
+            (share, members.len() > 1)
+        };
         let mut lost = Vec::new();
         let mut won = share.clone();
         for (queue, held) in self.queues.lock().iter().filter(|(queue, _)| queue.topic == *topic) {
@@ -112,7 +115,17 @@ impl Inner {
             }
         }
         let changed = !lost.is_empty() || !won.is_empty();
-        Ok(changed.then_some(Change { subscription, lost, won, shared: members.len() > 1 }))
+        Ok(changed.then_some(Change { subscription, lost, won, shared }))
+    }
+
+    /// Where a queue that is new to this member begins.
+    async fn start_offset(&self, queue: &MessageQueue) -> Result<i64, Error> {
+        self.offsets.start(queue, self.config.consume_from_where, self.start_timestamp).await
+    }
+
+    /// Keeps what is consumed of these queues and waits until it is kept.
+    pub(super) async fn persist(&self, queues: &[Arc<ProcessQueue>]) {
+        self.offsets.commit_all(progress(queues)).await;
     }
 
     /// Gives queues up: nothing more is consumed of them, and what was is committed.
@@ -178,10 +191,31 @@ impl Inner {
     /// The next division begins this queue at `offset`.
     pub(super) async fn restart_at(&self, queue: &Arc<ProcessQueue>, offset: i64) {
         self.release_bytes(queue.drop_now());
-        if let Err(error) = self.commit(&queue.queue, offset).await {
+        if let Err(error) = self.offsets.commit(&queue.queue, offset).await {
             let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
             tracing::warn!(group = self.group, topic, queue = id, offset, %error, "offset not set");
         }
         self.forget(queue);
+    }
+}
+
+/// What is consumed of queues that are still ours.
+fn progress(queues: &[Arc<ProcessQueue>]) -> Vec<(MessageQueue, i64)> {
+    let offset = |queue: &Arc<ProcessQueue>| Some((queue.queue.clone(), queue.commit_offset()?));
+    queues.iter().filter(|queue| !queue.is_dropped()).filter_map(offset).collect()
+}
+
+/// Commits from time to time.
+pub(super) async fn keep_offsets(consumer: Arc<Inner>) {
+    let period = consumer.client.config.persist_consumer_offset_interval;
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let queues: Vec<_> = consumer.queues.lock().values().cloned().collect();
+        consumer.offsets.tell(progress(&queues)).await;
+        for subscription in consumer.subscriptions.values() {
+            subscription.stats.sample();
+        }
     }
 }

@@ -1,21 +1,52 @@
-//! What brokers and admin tools ask of a running consumer.
+//! The push consumer as its client and brokers see it: heartbeats, and what brokers and admin tools ask.
 
+use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use mq_protocol::body::{
-    ConsumeDirectlyResult, ConsumerRunningInfo, ConsumerStatusBody, ProcessQueueInfo, ResetOffsetBody,
+    ConsumeDirectlyResult, ConsumerData, ConsumerRunningInfo, ConsumerStatusBody, ProcessQueueInfo,
+    ResetOffsetBody,
 };
 use mq_protocol::{Frame, MessageRecord, ResponseCode, fastjson};
 use tokio::time::{Instant, timeout};
 
 use super::{ConsumeResult, Inner};
 use crate::remoting::Connection;
-use crate::{Error, ErrorCode, MessageView};
+use crate::{ConsumeFrom, Error, ErrorCode, MessageView};
+
+/// Listener calls that the diagnostic text names.
+const SHOWN_CALLS: usize = 100;
 
 impl Inner {
+    pub(crate) fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub(crate) fn subscribes(&self, topic: &str) -> bool {
+        self.subscriptions.contains_key(topic)
+    }
+
+    pub(crate) fn heartbeat(&self) -> ConsumerData {
+        let from = match self.config.consume_from_where {
+            ConsumeFrom::Last => "CONSUME_FROM_LAST_OFFSET",
+            ConsumeFrom::First => "CONSUME_FROM_FIRST_OFFSET",
+            ConsumeFrom::Timestamp => "CONSUME_FROM_TIMESTAMP",
+        };
+        let model = if self.config.is_broadcasting() { "BROADCASTING" } else { "CLUSTERING" };
+        ConsumerData {
+            group_name: self.group.clone(),
+            consume_type: "CONSUME_PASSIVELY".to_owned(),
+            message_model: model.to_owned(),
+            consume_from_where: from.to_owned(),
+            subscription_data_set: self.subscriptions.values().map(|s| s.data()).collect(),
+            unit_mode: false,
+        }
+    }
+
     /// NOTIFY_CONSUMER_IDS_CHANGED (40).
     pub(crate) fn members_changed(&self) {
         self.rebalance.notify_one();
@@ -36,13 +67,8 @@ impl Inner {
             for (queue, offset) in table {
                 let held = consumer.queues.lock().get(&queue).cloned();
                 if let Some(held) = held {
-                    tracing::info!(
-                        group = consumer.group,
-                        topic = queue.topic,
-                        queue = queue.queue_id,
-                        offset,
-                        "offset reset"
-                    );
+                    let (topic, id) = (&queue.topic, queue.queue_id);
+                    tracing::info!(group = consumer.group, topic, queue = id, offset, "offset reset");
                     consumer.restart_at(&held, offset).await;
                 }
             }
@@ -59,16 +85,15 @@ impl Inner {
         ConsumerStatusBody { message_queue_table: table }.to_body().map_err(|error| internal(&error))
     }
 
-    /// GET_CONSUMER_RUNNING_INFO (307).
-    pub(crate) fn running_info_body(&self) -> Result<String, Error> {
+    /// GET_CONSUMER_RUNNING_INFO (307); `stacks` asks for what runs just now, too.
+    pub(crate) fn running_info_body(&self, stacks: bool) -> Result<String, Error> {
         let mut info = ConsumerRunningInfo {
             subscription_set: self.subscriptions.values().map(|s| s.data()).collect(),
+            jstack: stacks.then(|| self.calls_text()),
             ..ConsumerRunningInfo::default()
         };
         for (queue, held) in self.queues.lock().iter() {
             let figures = held.held();
-            let load =
-                |value: &std::sync::atomic::AtomicI64| value.load(std::sync::atomic::Ordering::Relaxed);
             let queue_info = ProcessQueueInfo {
                 commit_offset: held.commit_offset().unwrap_or(-1),
                 cached_msg_min_offset: figures.oldest,
@@ -76,8 +101,8 @@ impl Inner {
                 cached_msg_count: i32::try_from(figures.messages).unwrap_or(i32::MAX),
                 cached_msg_size_in_mi_b: i32::try_from(figures.bytes >> 20).unwrap_or(i32::MAX),
                 droped: held.is_dropped(),
-                last_pull_timestamp: load(&held.last_pull),
-                last_consume_timestamp: load(&held.last_consume),
+                last_pull_timestamp: held.last_pull.load(Ordering::Relaxed),
+                last_consume_timestamp: held.last_consume.load(Ordering::Relaxed),
                 ..ProcessQueueInfo::default()
             };
             info.mq_table.insert(queue.clone(), queue_info);
@@ -85,10 +110,11 @@ impl Inner {
         for subscription in self.subscriptions.values() {
             info.status_table.insert(subscription.topic.clone(), subscription.stats.status());
         }
+        info.properties = self.config.values().map(|(name, value)| (name.to_owned(), value)).collect();
         for (key, value) in [
             ("PROP_NAMESERVER_ADDR", self.client.namesrv.names()),
             ("PROP_THREADPOOL_CORE_SIZE", self.config.consume_thread_max.to_string()),
-            ("PROP_CONSUMEORDERLY", "false".to_owned()),
+            ("PROP_CONSUMEORDERLY", self.config.is_orderly().to_string()),
             ("PROP_CONSUME_TYPE", "CONSUME_PASSIVELY".to_owned()),
             ("PROP_CLIENT_VERSION", "V5_3_3".to_owned()),
             ("PROP_CONSUMER_START_TIMESTAMP", self.started_at.to_string()),
@@ -119,6 +145,25 @@ impl Inner {
         });
     }
 
+    pub(crate) async fn close(&self) {
+        self.close_within(self.config.close_timeout).await;
+    }
+
+    /// The listener calls that run, the oldest first: what Java shows as stacks of its threads.
+    fn calls_text(&self) -> String {
+        let calls = self.calls.lock();
+        let mut text =
+            format!("{} of at most {} listener calls run\n", calls.len(), self.config.consume_thread_max);
+        for call in calls.values().take(SHOWN_CALLS) {
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "{call}");
+        }
+        if calls.len() > SHOWN_CALLS {
+            let _ = writeln!(text, "and {} more", calls.len() - SHOWN_CALLS);
+        }
+        text
+    }
+
     async fn consume_one(&self, frame: &Frame) -> Result<ConsumeDirectlyResult, Error> {
         let record = MessageRecord::take(&mut frame.body.clone())
             .map_err(|error| Error::argument(format!("the message cannot be read: {error}")))?
@@ -131,14 +176,14 @@ impl Inner {
         let call = AssertUnwindSafe(async { self.listener.consume(vec![message]).await }).catch_unwind();
         let (consume_result, remark) = match timeout(self.config.consume_timeout, call).await {
             Ok(Ok(ConsumeResult::Success)) => ("CR_SUCCESS", None),
-            Ok(Ok(ConsumeResult::Later { .. })) => ("CR_LATER", None),
+            Ok(Ok(ConsumeResult::Later { .. } | ConsumeResult::Suspend { .. })) => ("CR_LATER", None),
             Ok(Err(_)) => ("CR_THROW_EXCEPTION", Some("the listener panicked".to_owned())),
             Err(_) => ("CR_LATER", Some("the listener takes too long".to_owned())),
         };
         Ok(ConsumeDirectlyResult {
             auto_commit: true,
             consume_result: consume_result.to_owned(),
-            order: false,
+            order: self.config.is_orderly(),
             remark,
             spent_time_mills: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
         })

@@ -127,6 +127,8 @@ pub struct ConsumerRunningInfo {
     pub properties: BTreeMap<String, String>,
     pub status_table: BTreeMap<String, ConsumeStatus>,
     pub subscription_set: Vec<SubscriptionData>,
+    /// What the consumer's threads do; only if it was asked for.
+    pub jstack: Option<String>,
 }
 
 impl ConsumerRunningInfo {
@@ -135,8 +137,12 @@ impl ConsumerRunningInfo {
     /// # Errors
     /// Never for these types; the JSON writer's signature has it.
     pub fn to_body(&self) -> Result<String, serde_json::Error> {
+        let jstack = match &self.jstack {
+            Some(text) => format!(r#""jstack":{},"#, serde_json::to_string(text)?),
+            None => String::new(),
+        };
         Ok(format!(
-            r#"{{"mqTable":{},"properties":{},"statusTable":{},"subscriptionSet":{}}}"#,
+            r#"{{{jstack}"mqTable":{},"properties":{},"statusTable":{},"subscriptionSet":{}}}"#,
             fastjson::to_object_key_map(&self.mq_table)?,
             serde_json::to_string(&self.properties)?,
             serde_json::to_string(&self.status_table)?,
