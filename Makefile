@@ -15,7 +15,7 @@ test: build          ## the tests of every language, with Apache's brokers as pe
 bench: build         ## ours and Apache's broker side by side, and each language's client
 	$(ENV); python3 -m tests.bench
 
-interop: build       ## all cases with Apache's own clients and tools, also those that `make test` leaves out
+interop: build       ## the cases with Apache's own clients, tools and brokers
 	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m pytest -q tests/interop
 
 docs: build          ## the API pages of every language, into build/docs

@@ -59,7 +59,7 @@ def java(
     *,
     jvm: Sequence[str] = SMALL,
     encoding: str = "JSON",
-    classes: Path | None = None,
+    classes: Sequence[Path] = (),
     args: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, str]]:
     """Command and environment that run `main` with a version's jars; its logs and temporary files stay under `home`.
@@ -70,7 +70,7 @@ def java(
         (home / folder).mkdir(parents=True, exist_ok=True)
     for program in ("namesrv", "broker", "tools"):
         (home / "conf" / f"logback_{program}.xml").write_text(_LOGBACK)
-    path = [*([str(classes)] if classes else []), f"{library(version)}/*"]
+    path = [*map(str, classes), f"{library(version)}/*"]
     folders = [f"-Duser.home={home}", f"-Djava.io.tmpdir={home}/tmp"]
     wire = f"-Drocketmq.serialize.type={encoding}"
     command = ["java", *jvm, *_OPENS, *folders, wire, "-cp", ":".join(path), main, *args]

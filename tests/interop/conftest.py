@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,20 @@ def binary() -> Iterator[Peer]:
     peer = peers.java_peer(encoding="ROCKETMQ")
     yield peer
     peer.close()
+
+
+@pytest.fixture(scope="session")
+def older() -> Iterator[Peer]:
+    """Apache's Java client of the 4.9 line."""
+    peer = peers.java_peer(version=peers.OLDER)
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def peer(request: pytest.FixtureRequest) -> Callable[[str], Peer]:
+    """A peer by its name: java, binary, older or go."""
+    return request.getfixturevalue
 
 
 @pytest.fixture(scope="session")

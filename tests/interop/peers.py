@@ -3,11 +3,16 @@
 A command is an object with `id` and `op`; its answer carries the same `id`, `ok`, and `error` when it is not ok. Operations:
 
     producer  name namesrv group [compress_over compress_type(Java) timeout_ms alone(Java)]
-    send      name topic [mode: sync|async|oneway|batch] [count first size prefix tags keys queue batch delay_level properties]
+    send      name topic [mode: sync|async|oneway|batch] [count first size prefix tags keys queue batch delay_level properties
+              shard(Java): what the queue is chosen by]
               answers `sent`: a list of {status msg_id offset_msg_id broker queue offset}; `{i}` in keys is the message's number
-    consumer  name namesrv group topic [expression expression_type from: first|last model orderly fail_times retry_level
-              max_reconsume alone(Java)]; every delivery is a line with `event: message`, and fails while
-              reconsume_times < fail_times
+    consumer  name namesrv group topic [expression expression_type from: first|last|timestamp timestamp model orderly fail_times
+              retry_level max_reconsume work_ms alone(Java) heartbeat_ms(Java)]; every delivery is a line with `event: message`,
+              and fails while reconsume_times < fail_times
+    suspend, go_on  name                         (Java) of a consumer
+    puller    name namesrv group topic [assign: queue ids; expression from auto_commit alone]
+              (Java) the lite pull consumer; its operations: poll [timeout_ms] {messages}, seek queue offset|time|end|-,
+              pause queues, resume queues, commit, position {committed}
     close     name
     forget    namesrv                            closes what is kept open to a NameServer that goes away
     offsets   name topic queue [time]            (Java) {min max earliest at_time}
@@ -34,6 +39,8 @@ from tests.interop.processes import Process, StartFailed, Workspace
 
 HERE = Path(__file__).resolve().parent
 BUILD = apache.TOOLS / "interop"
+OLDER = "4.9.8"
+"""The newest Java client of the 4.9 line; there is no broker of that version."""
 
 Fields = dict[str, Any]
 
@@ -74,6 +81,7 @@ class Peer:
         assert self.process.child.stdout is not None
         for line in self.process.child.stdout:
             message = json.loads(line)
+            message["at"] = time.monotonic()
             with self._news:
                 match message.get("event"):
                     case None:
@@ -123,7 +131,7 @@ class Peer:
     def admin(self, *args: str) -> str:
         """What one mqadmin command printed (Java peer only)."""
         answer = self.call("admin", args=args)
-        if answer["failure"] or "SubCommandException" in answer["out"]:
+        if answer["failure"] or "SubCommandException" in answer["out"] or " command failed" in answer["out"]:
             raise PeerFailed(f"mqadmin {' '.join(args)}: {answer['failure']}{answer['out']}")
         out: str = answer["out"]
         return out
@@ -183,19 +191,27 @@ def _run(command: Sequence[str], cwd: Path) -> None:
 
 
 def java_peer(*, encoding: str = "JSON", version: str = apache.NEWEST) -> Peer:
-    """Apache's Java client; `encoding` is how it writes headers: JSON or ROCKETMQ."""
-    source = HERE / "java" / "Peer.java"
+    """Apache's Java client, of `apache.NEWEST` or `OLDER`; `encoding` is how it writes headers: JSON or ROCKETMQ."""
+    sources = sorted((HERE / "java").glob("*.java"))
     library = apache.library(version)
+    # The peer itself reads and writes JSON with what only the newer one has.
+    json_jar = next(apache.library(apache.NEWEST).glob("fastjson2-[0-9]*.jar"))
 
     def build(target: Path) -> None:
-        _run(["javac", "-nowarn", "-d", str(target), "-cp", f"{library}/*", str(source)], HERE)
+        texts = [target / source.name for source in sources]
+        for source, text in zip(sources, texts, strict=True):
+            # Some classes have moved since.
+            moved = ("rocketmq.remoting.protocol.", "rocketmq.common.protocol.") if version == OLDER else ("", "")
+            text.write_text(source.read_text().replace(*moved))
+        path = f"{library}/*:{json_jar}"
+        _run(["javac", "-nowarn", "-d", str(target), "-cp", path, *map(str, texts)], HERE)
 
-    classes = _built("java", [source], build)
+    classes = _built(f"java-{version}", sources, build)
     home = Workspace("peer-java-home-")
     # Queues are shared out again every second instead of every 20 s.
     jvm = [*apache.SMALL, "-Drocketmq.client.rebalance.waitInterval=1000"]
-    command, env = apache.java("Peer", version, home.path, jvm=jvm, encoding=encoding, classes=classes)
-    return Peer("java", command, env)
+    command, env = apache.java("Peer", version, home.path, jvm=jvm, encoding=encoding, classes=[classes, json_jar])
+    return Peer("java" if version == apache.NEWEST else "older", command, env)
 
 
 def go_peer() -> Peer:
@@ -206,4 +222,5 @@ def go_peer() -> Peer:
         _run(["go", "build", "-o", str(target / "peer"), "."], folder)
 
     program = _built("go", [folder / "main.go", folder / "go.mod", folder / "go.sum"], build) / "peer"
-    return Peer("go", [str(program)])
+    home = Workspace("peer-go-home-")  # where the offsets of broadcasting consumers go
+    return Peer("go", [str(program)], {"HOME": str(home.path)})

@@ -54,6 +54,8 @@ type command struct {
 	FailTimes      int32             `json:"fail_times"`
 	RetryLevel     int               `json:"retry_level"`
 	MaxReconsume   *int32            `json:"max_reconsume"`
+	Timestamp      string            `json:"timestamp"`
+	WorkMs         int               `json:"work_ms"`
 }
 
 type fields map[string]any
@@ -295,8 +297,11 @@ func receipt(r *primitive.SendResult) fields {
 
 func (p *peer) consumer(c *command) error {
 	from := consumer.ConsumeFromFirstOffset
-	if c.From == "last" {
+	switch c.From {
+	case "last":
 		from = consumer.ConsumeFromLastOffset
+	case "timestamp":
+		from = consumer.ConsumeFromTimestamp
 	}
 	model := consumer.Clustering
 	if c.Model == "broadcasting" {
@@ -310,6 +315,9 @@ func (p *peer) consumer(c *command) error {
 		consumer.WithConsumerModel(model),
 		consumer.WithConsumerOrder(c.Orderly),
 		consumer.WithConsumeGoroutineNums(4),
+	}
+	if c.Timestamp != "" {
+		options = append(options, consumer.WithConsumeTimestamp(c.Timestamp))
 	}
 	if c.MaxReconsume != nil {
 		options = append(options, consumer.WithMaxReconsumeTimes(*c.MaxReconsume))
@@ -325,12 +333,17 @@ func (p *peer) consumer(c *command) error {
 	if c.ExpressionType == "SQL92" {
 		selector.Type = consumer.SQL92
 	}
-	name, failures, retry, orderly := c.Name, c.FailTimes, c.RetryLevel, c.Orderly
+	name, failures, retry, orderly, work := c.Name, c.FailTimes, c.RetryLevel, c.Orderly, time.Duration(c.WorkMs)*time.Millisecond
 	err = made.Subscribe(c.Topic, selector, func(ctx context.Context, ms ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
-		if !report(name, ms, failures) {
+		failed := report(name, ms, failures)
+		time.Sleep(work)
+		if !failed {
 			return consumer.ConsumeSuccess, nil
 		}
 		if orderly {
+			if ordered, ok := primitive.GetOrderlyCtx(ctx); ok {
+				ordered.SuspendCurrentQueueTimeMillis = 100
+			}
 			return consumer.SuspendCurrentQueueAMoment, nil
 		}
 		if concurrently, ok := primitive.GetConcurrentlyCtx(ctx); ok && retry > 0 {
@@ -360,7 +373,7 @@ func report(name string, messages []*primitive.MessageExt, failures int32) bool 
 			"offset_msg_id": m.OffsetMsgId, "broker": m.Queue.BrokerName, "queue": m.Queue.QueueId, "offset": m.QueueOffset,
 			"tags": m.GetTags(), "keys": m.GetKeys(), "reconsume_times": m.ReconsumeTimes, "properties": m.GetProperties(),
 			"size": len(m.Body), "sha256": hex.EncodeToString(hash[:]), "born_host": m.BornHost, "store_host": m.StoreHost,
-			"sys_flag": m.SysFlag,
+			"sys_flag": m.SysFlag, "born_time": m.BornTimestamp, "store_time": m.StoreTimestamp,
 		}
 		if len(m.Body) <= textLimit {
 			event["body"] = string(m.Body)

@@ -12,6 +12,8 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -34,7 +36,8 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
-import org.apache.rocketmq.common.compression.CompressionType;
+import org.apache.rocketmq.client.producer.selector.SelectMessageQueueByHash;
+import org.apache.rocketmq.common.MixAll;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -47,7 +50,7 @@ public final class Peer {
     private static final int TEXT_LIMIT = 256;
 
     /** How often a client asks for routes; 30 s otherwise, and a consumer sees its new retry topic only then. */
-    private static final int POLL_MS = 1000;
+    static final int POLL_MS = 1000;
 
     /** How long a consumer that is closed waits for its listeners. */
     private static final int CLOSE_MS = 10_000;
@@ -56,6 +59,7 @@ public final class Peer {
 
     private final Map<String, DefaultMQProducer> producers = new HashMap<>();
     private final Map<String, DefaultMQPushConsumer> consumers = new HashMap<>();
+    private final Map<String, Puller> pullers = new HashMap<>();
     /** NameServer → what keeps the client's connections open while nothing else is: to close them takes seconds. */
     private final Map<String, DefaultMQProducer> anchors = new HashMap<>();
 
@@ -86,6 +90,9 @@ public final class Peer {
         for (String name : new ArrayList<>(consumers.keySet())) {
             close(name);
         }
+        for (String name : new ArrayList<>(pullers.keySet())) {
+            close(name);
+        }
         for (String name : new ArrayList<>(producers.keySet())) {
             close(name);
         }
@@ -99,6 +106,22 @@ public final class Peer {
                 return send(c);
             case "consumer":
                 return consumer(c);
+            case "puller":
+                pullers.put(c.getString("name"), new Puller(c, instance(c)));
+                return Map.of();
+            case "poll":
+            case "seek":
+            case "pause":
+            case "resume":
+            case "commit":
+            case "position":
+                return pullers.get(c.getString("name")).run(c);
+            case "suspend":
+                consumers.get(c.getString("name")).suspend();
+                return Map.of();
+            case "go_on":
+                consumers.get(c.getString("name")).resume();
+                return Map.of();
             case "close":
                 close(c.getString("name"));
                 return Map.of();
@@ -118,15 +141,14 @@ public final class Peer {
 
     private Map<String, Object> producer(JSONObject c) throws Exception {
         String name = c.getString("name");
+        // Read when the producer is made; 4.9 has no setter.
+        System.setProperty(MixAll.MESSAGE_COMPRESS_TYPE, c.getString("compress_type") == null ? "ZLIB" : c.getString("compress_type"));
         DefaultMQProducer p = new DefaultMQProducer(c.getString("group"));
         p.setNamesrvAddr(c.getString("namesrv"));
         p.setInstanceName(instance(c));
         p.setPollNameServerInterval(POLL_MS);
         if (c.containsKey("compress_over")) {
             p.setCompressMsgBodyOverHowmuch(c.getIntValue("compress_over"));
-        }
-        if (c.containsKey("compress_type")) {
-            p.setCompressType(CompressionType.of(c.getString("compress_type")));
         }
         p.setSendMsgTimeout(c.getIntValue("timeout_ms", 10_000));
         p.start();
@@ -145,7 +167,8 @@ public final class Peer {
         switch (c.getString("mode") == null ? "sync" : c.getString("mode")) {
             case "sync":
                 for (Message m : messages) {
-                    SendResult r = c.containsKey("queue") ? p.send(m, queue(p, c)) : p.send(m);
+                    SendResult r = c.containsKey("queue") ? p.send(m, queue(p, c))
+                        : c.containsKey("shard") ? p.send(m, new SelectMessageQueueByHash(), c.getString("shard")) : p.send(m);
                     sent.add(receipt(r));
                 }
                 break;
@@ -293,8 +316,13 @@ public final class Peer {
         consumer.setNamesrvAddr(c.getString("namesrv"));
         consumer.setInstanceName(instance(c));
         consumer.setPollNameServerInterval(POLL_MS);
-        consumer.setConsumeFromWhere("last".equals(c.getString("from"))
-            ? ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET : ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setConsumeFromWhere(from(c));
+        if (c.containsKey("timestamp")) {
+            consumer.setConsumeTimestamp(c.getString("timestamp"));
+        }
+        if (c.containsKey("heartbeat_ms")) {
+            consumer.setHeartbeatBrokerInterval(c.getIntValue("heartbeat_ms"));
+        }
         consumer.setMessageModel("broadcasting".equals(c.getString("model")) ? MessageModel.BROADCASTING : MessageModel.CLUSTERING);
         consumer.setConsumeThreadMin(4);
         consumer.setConsumeThreadMax(4);
@@ -308,14 +336,20 @@ public final class Peer {
             "SQL92".equals(c.getString("expression_type")) ? MessageSelector.bySql(expression) : MessageSelector.byTag(expression));
         int failures = c.getIntValue("fail_times");
         int level = c.getIntValue("retry_level");
+        int work = c.getIntValue("work_ms");
         if (c.getBooleanValue("orderly")) {
             consumer.setMessageListener((MessageListenerOrderly) (messages, context) -> {
                 boolean fail = report(name, messages, failures);
+                if (fail) {
+                    context.setSuspendCurrentQueueTimeMillis(100);
+                }
+                work(work);
                 return fail ? ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT : ConsumeOrderlyStatus.SUCCESS;
             });
         } else {
             consumer.setMessageListener((MessageListenerConcurrently) (messages, context) -> {
                 boolean fail = report(name, messages, failures);
+                work(work);
                 if (fail && level > 0) {
                     context.setDelayLevelWhenNextConsume(level);
                 }
@@ -325,6 +359,26 @@ public final class Peer {
         consumer.start();
         consumers.put(name, consumer);
         return Map.of();
+    }
+
+    static ConsumeFromWhere from(JSONObject c) {
+        switch (c.getString("from") == null ? "first" : c.getString("from")) {
+            case "last":
+                return ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET;
+            case "timestamp":
+                return ConsumeFromWhere.CONSUME_FROM_TIMESTAMP;
+            default:
+                return ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET;
+        }
+    }
+
+    /** What a listener does besides reporting. */
+    private static void work(int ms) {
+        try {
+            Thread.sleep(ms);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
     }
 
     /** Tells the driver of each message; true when this delivery is to fail. */
@@ -342,12 +396,13 @@ public final class Peer {
         return fail;
     }
 
-    private static Map<String, Object> describe(MessageExt m) {
+    static Map<String, Object> describe(MessageExt m) {
         return fields("topic", m.getTopic(), "msg_id", m.getMsgId(), "broker", m.getBrokerName(), "queue", m.getQueueId(),
             "offset", m.getQueueOffset(), "tags", m.getTags(), "keys", m.getKeys(), "reconsume_times", m.getReconsumeTimes(),
             "properties", m.getProperties(), "size", m.getBody().length, "sha256", sha256(m.getBody()),
             "body", m.getBody().length <= TEXT_LIMIT ? new String(m.getBody(), StandardCharsets.UTF_8) : null,
-            "born_host", m.getBornHost().toString(), "store_host", m.getStoreHost().toString(), "sys_flag", m.getSysFlag());
+            "born_host", m.getBornHost().toString(), "store_host", m.getStoreHost().toString(), "sys_flag", m.getSysFlag(),
+            "born_time", m.getBornTimestamp(), "store_time", m.getStoreTimestamp());
     }
 
     private void close(String name) {
@@ -358,6 +413,10 @@ public final class Peer {
         DefaultMQPushConsumer consumer = consumers.remove(name);
         if (consumer != null) {
             consumer.shutdown();
+        }
+        Puller puller = pullers.remove(name);
+        if (puller != null) {
+            puller.close();
         }
     }
 
@@ -392,6 +451,7 @@ public final class Peer {
         PrintStream errors = System.err;
         System.setErr(capture);
         try {
+            forgetCommands();
             MQAdminStartup.main0(c.getList("args", String.class).toArray(new String[0]), null);
         } catch (Throwable e) {
             e.printStackTrace(new PrintWriter(failure));
@@ -402,6 +462,16 @@ public final class Peer {
         return fields("out", text.toString(StandardCharsets.UTF_8), "failure", failure.toString());
     }
 
+    /** Some commands keep a client that they have shut down and cannot run twice; with an empty list new ones are made. */
+    private static void forgetCommands() throws IllegalAccessException {
+        for (Field field : MQAdminStartup.class.getDeclaredFields()) {
+            if (Modifier.isStatic(field.getModifiers()) && List.class.isAssignableFrom(field.getType())) {
+                field.setAccessible(true);
+                ((List<?>) field.get(null)).clear();
+            }
+        }
+    }
+
     private static String sha256(byte[] body) {
         try {
             return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(body));
@@ -410,7 +480,7 @@ public final class Peer {
         }
     }
 
-    private static Map<String, Object> fields(Object... keysAndValues) {
+    static Map<String, Object> fields(Object... keysAndValues) {
         Map<String, Object> map = new LinkedHashMap<>();
         for (int i = 0; i < keysAndValues.length; i += 2) {
             map.put((String) keysAndValues[i], keysAndValues[i + 1]);
@@ -418,7 +488,7 @@ public final class Peer {
         return map;
     }
 
-    private static void emit(Map<String, Object> line) {
+    static void emit(Map<String, Object> line) {
         byte[] bytes = (JSON.toJSONString(line, JSONWriter.Feature.WriteNulls) + "\n").getBytes(StandardCharsets.UTF_8);
         synchronized (OUT) {
             OUT.write(bytes, 0, bytes.length);
