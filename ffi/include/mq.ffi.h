@@ -217,3 +217,29 @@ struct mq_error *mq_broker_stop(struct mq_broker *broker,
 struct mq_error *mq_broker_kill(struct mq_broker *broker);
 struct mq_error *mq_broker_restart(struct mq_broker *broker);
 void mq_broker_free(struct mq_broker *broker);
+struct mq_error *mq_broker_fail_next(struct mq_broker *broker,
+                                     const char *request,
+                                     size_t request_len,
+                                     const char *response,
+                                     size_t response_len,
+                                     uint32_t times);
+struct mq_error *mq_broker_delay_next(struct mq_broker *broker,
+                                      const char *request,
+                                      size_t request_len,
+                                      int64_t delay_ms,
+                                      uint32_t times);
+struct mq_error *mq_broker_drop_next(struct mq_broker *broker,
+                                     const char *request,
+                                     size_t request_len,
+                                     uint32_t times);
+struct mq_error *mq_broker_lose_answer_next(struct mq_broker *broker,
+                                            const char *request,
+                                            size_t request_len,
+                                            uint32_t times);
+struct mq_error *mq_broker_refuse_connections(struct mq_broker *broker,
+                                              int32_t refuse);
+struct mq_error *mq_broker_clear_faults(struct mq_broker *broker);
+struct mq_error *mq_broker_advance_clock(struct mq_broker *broker,
+                                         int64_t time_ms);
+struct mq_error *mq_broker_set_clock(struct mq_broker *broker, int64_t millis);
+struct mq_error *mq_broker_clock(const struct mq_broker *broker, int64_t *millis);

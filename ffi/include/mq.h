@@ -45,7 +45,7 @@
  * Version of the binary interface that this header describes. The high 16 bits are the major version, that of the SONAME
  * (`libmq.so.<major>`); the low 16 bits grow with every addition.
  */
-#define MQ_ABI_VERSION 1
+#define MQ_ABI_VERSION 2
 
 /**
  * Success. No `mq_error` ever has this code; `mq_error_code(NULL)` gives it.
@@ -1063,6 +1063,75 @@ struct mq_error *mq_broker_restart(struct mq_broker *broker);
  * child nothing happens.
  */
 void mq_broker_free(struct mq_broker *broker);
+
+/**
+ * The next `times` requests of this name are not carried out; their answer has the code `response`.
+ *
+ * What holds for all faults: requests and answers are named as in RocketMQ (`SEND_MESSAGE`, `SYSTEM_BUSY`) or by their
+ * numbers; `SEND_MESSAGE` stands for all requests that send, `PULL_MESSAGE` for both that pull; requests to the
+ * NameServer count too. Several faults of one request apply one after the other. Faults stay over a stop, a kill and
+ * a restart. None of these calls blocks. Errors: `MQ_ERR_ARGUMENT` for a name that is not known, `MQ_ERR_FORKED`.
+ */
+struct mq_error *mq_broker_fail_next(struct mq_broker *broker,
+                                     const char *request,
+                                     size_t request_len,
+                                     const char *response,
+                                     size_t response_len,
+                                     uint32_t times);
+
+/**
+ * The next `times` requests of this name are handled `delay_ms` milliseconds later; others go on meanwhile.
+ */
+struct mq_error *mq_broker_delay_next(struct mq_broker *broker,
+                                      const char *request,
+                                      size_t request_len,
+                                      int64_t delay_ms,
+                                      uint32_t times);
+
+/**
+ * The next `times` requests of this name are not carried out; their connections are closed.
+ */
+struct mq_error *mq_broker_drop_next(struct mq_broker *broker,
+                                     const char *request,
+                                     size_t request_len,
+                                     uint32_t times);
+
+/**
+ * The next `times` requests of this name are carried out, but not answered.
+ */
+struct mq_error *mq_broker_lose_answer_next(struct mq_broker *broker,
+                                            const char *request,
+                                            size_t request_len,
+                                            uint32_t times);
+
+/**
+ * Lets the broker close new connections at once (`refuse` not 0) or accept them again (0). Open ones stay, and its
+ * NameServer goes on accepting.
+ */
+struct mq_error *mq_broker_refuse_connections(struct mq_broker *broker,
+                                              int32_t refuse);
+
+/**
+ * Takes all faults back.
+ */
+struct mq_error *mq_broker_clear_faults(struct mq_broker *broker);
+
+/**
+ * Moves the broker's clock forward by `time_ms` milliseconds (0 or more): delayed messages and retries that become due
+ * are delivered at once; locks, clients that do not answer and old files expire. Clients that are there stay.
+ */
+struct mq_error *mq_broker_advance_clock(struct mq_broker *broker,
+                                         int64_t time_ms);
+
+/**
+ * Sets the broker's clock: milliseconds since 1970-01-01 UTC. It goes on from there.
+ */
+struct mq_error *mq_broker_set_clock(struct mq_broker *broker, int64_t millis);
+
+/**
+ * The broker's time: milliseconds since 1970-01-01 UTC.
+ */
+struct mq_error *mq_broker_clock(const struct mq_broker *broker, int64_t *millis);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -14,7 +14,7 @@ use crate::error::mq_error;
 ///
 /// All calls block. They fail with `MQ_ERR_STATE` on threads of the library and `MQ_ERR_FORKED` in a forked child.
 pub struct mq_broker {
-    broker: Broker,
+    pub(crate) broker: Broker,
     /// Every text that was lent; an address stays readable after a restart that changed it.
     lent: Mutex<Vec<CText>>,
 }

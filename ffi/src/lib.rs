@@ -15,6 +15,7 @@ pub mod client;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod faults;
 pub mod log;
 pub mod message;
 pub mod producer;

@@ -126,9 +126,9 @@ struct suite {
 };
 
 static const struct suite suites[] = {
-    {"basics", test_basics},     {"messages", test_messages}, {"queue", test_queue},
-    {"producer", test_producer}, {"consumer", test_consumer}, {"broker", test_broker},
-    {"close", test_close},       {"fork", test_fork},         {"log", test_log},
+    {"basics", test_basics},     {"messages", test_messages}, {"queue", test_queue},   {"producer", test_producer},
+    {"consumer", test_consumer}, {"broker", test_broker},     {"faults", test_faults}, {"close", test_close},
+    {"fork", test_fork},         {"log", test_log},
 };
 
 int main(int argc, char **argv) {

@@ -59,6 +59,7 @@ void test_queue(void);
 void test_producer(void);
 void test_consumer(void);
 void test_broker(void);
+void test_faults(void);
 void test_close(void);
 void test_fork(void);
 void test_log(void);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The families of the header, in its order: the files of `ffi/src` that export functions.
-const FAMILIES: [&str; 13] = [
+const FAMILIES: [&str; 14] = [
     "version",
     "error",
     "config",
@@ -20,6 +20,7 @@ const FAMILIES: [&str; 13] = [
     "push_consumer",
     "log",
     "broker",
+    "faults",
 ];
 
 type Failure = Box<dyn std::error::Error>;
