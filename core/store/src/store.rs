@@ -140,6 +140,8 @@ impl Store {
             config,
         });
         shared.start_threads()?;
+        let RecoveryReport { clean, scanned_from, end, records, rebuilt, .. } = shared.recovery;
+        tracing::info!(clean, scanned_from, end, records, rebuilt, "the store is open");
         Ok(Store(Arc::new(Handle { shared, configs: Mutex::default(), process: std::process::id() })))
     }
 
