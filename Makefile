@@ -16,7 +16,7 @@ bench: build         ## ours and Apache's broker side by side, and each language
 	$(ENV); python3 -m tests.bench
 
 interop: build       ## the cases with Apache's own clients, tools and brokers
-	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m pytest -q tests/interop
+	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m pytest -q --controls tests/interop
 
 docs: build          ## the API pages of every language, into build/docs
 	.ci/install docs

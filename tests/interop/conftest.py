@@ -32,6 +32,24 @@ class Target:
     cluster: str = "DefaultCluster"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--controls: see README.md."""
+    parser.addoption("--controls", action="store_true", help="run slow cases against Apache's broker too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow cases run against ours alone unless --controls is given."""
+    if config.getoption("--controls"):
+        return
+
+    def is_control(item: pytest.Item) -> bool:
+        callspec = getattr(item, "callspec", None)
+        return bool(item.get_closest_marker("slow") and callspec and callspec.params.get("target") == APACHE)
+
+    config.hook.pytest_deselected(items=[item for item in items if is_control(item)])
+    items[:] = [item for item in items if not is_control(item)]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left() -> Iterator[None]:
     processes.handle_signals()
