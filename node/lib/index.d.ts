@@ -320,6 +320,10 @@ export namespace testing {
     /** The `host:port` of the broker itself. */
     readonly brokerAddress: string
     readonly dataDir: string
+    /** What goes wrong with its next requests; kept over a restart. */
+    readonly faults: Faults
+    /** Its time, which tests move; kept over a restart. */
+    readonly clock: Clock
     /** Creates a topic, with 4 queues by default, or changes their number. */
     createTopic(name: string, options?: { queues?: number | undefined }): Promise<void>
     /** Stops it; its data stays, also a temporary directory. Stopping twice is no error. */
@@ -331,5 +335,38 @@ export namespace testing {
     /** Stops it for good and removes a temporary directory; the end of the process does the same. */
     close(): Promise<void>
     [Symbol.asyncDispose](): Promise<void>
+  }
+
+  /**
+   * Trouble for a broker's next requests. Requests and answers have their names in RocketMQ, or their numbers; `SEND_MESSAGE`
+   * stands for all that send, `PULL_MESSAGE` for all that pull. Faults of one request apply one after the other. A name that is
+   * not known is an `ArgumentError`.
+   */
+  interface Faults {
+    /** Refuses requests with the answer `code`, such as `SYSTEM_BUSY`, without carrying them out. Default: one request. */
+    failNext(request: string | number, options: { code: string | number; times?: number | undefined }): void
+    /** Handles requests after `delay` milliseconds; others go on meanwhile. */
+    delayNext(request: string | number, options: { delay: number; times?: number | undefined }): void
+    /** Closes the connections of requests, without carrying them out. */
+    dropNext(request: string | number, options?: { times?: number | undefined }): void
+    /** Carries requests out, but does not answer them. */
+    loseAnswerNext(request: string | number, options?: { times?: number | undefined }): void
+    /** Closes new connections to the broker at once (`true`, the default), or no more; its NameServer goes on accepting. */
+    refuseConnections(refuse?: boolean): void
+    /** Takes all faults back. */
+    clear(): void
+  }
+
+  /** The time of a broker; it runs on from where it was put. */
+  interface Clock {
+    /** Milliseconds since 1970 (UTC). */
+    now(): number
+    /**
+     * Moves the clock forward, by milliseconds or parts such as `{ hours: 2 }`. Delayed messages and retries that become due
+     * are delivered at once; locks and old files expire; clients that answer stay.
+     */
+    advance(time: number | { milliseconds?: number; seconds?: number; minutes?: number; hours?: number; days?: number }): void
+    /** Puts the clock to a time. */
+    set(time: number | Date): void
   }
 }

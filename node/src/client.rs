@@ -39,7 +39,7 @@ fn tag_of(number: f64) -> u64 {
     number as u64
 }
 
-fn limit(timeout: Option<f64>) -> Option<Duration> {
+pub(crate) fn limit(timeout: Option<f64>) -> Option<Duration> {
     timeout.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok())
 }
 

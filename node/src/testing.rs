@@ -4,7 +4,7 @@ use mq_binding::{Error, ErrorCode};
 use napi::bindgen_prelude::{AsyncTask, Env, Task, ToNapiValue, TypeName};
 use napi_derive::napi;
 
-use crate::client::config;
+use crate::client::{config, limit};
 use crate::error::thrown;
 
 /// A blocking call, and its error until it is thrown.
@@ -108,6 +108,60 @@ impl Broker {
         if let Some(broker) = self.0.take() {
             let _ = broker.stop(None);
         }
+    }
+
+    /// A fault for the next `times` requests: `fail` with the answer `code`, `delay` by milliseconds, `drop` or `lose_answer`.
+    #[napi]
+    pub fn fault(
+        &self,
+        env: Env,
+        kind: String,
+        request: String,
+        times: u32,
+        code: Option<String>,
+        delay: Option<f64>,
+    ) -> napi::Result<()> {
+        let set = |broker: mq_binding::Broker| match kind.as_str() {
+            "fail" => broker.fail_next(&request, &code.unwrap_or_default(), times),
+            "delay" => broker.delay_next(&request, limit(delay).unwrap_or_default(), times),
+            "drop" => broker.drop_next(&request, times),
+            _ => broker.lose_answer_next(&request, times),
+        };
+        self.open().and_then(set).map_err(|error| thrown(&env, &error))
+    }
+
+    /// Whether new connections are closed at once.
+    #[napi]
+    pub fn refuse_connections(&self, env: Env, refuse: bool) -> napi::Result<()> {
+        let set = |broker: mq_binding::Broker| broker.refuse_connections(refuse);
+        self.open().and_then(set).map_err(|error| thrown(&env, &error))
+    }
+
+    /// Takes all faults back.
+    #[napi]
+    pub fn clear_faults(&self, env: Env) -> napi::Result<()> {
+        let clear = |broker: mq_binding::Broker| broker.clear_faults();
+        self.open().and_then(clear).map_err(|error| thrown(&env, &error))
+    }
+
+    /// Moves its clock forward by milliseconds.
+    #[napi]
+    pub fn advance_clock(&self, env: Env, millis: f64) -> napi::Result<()> {
+        let advance = |broker: mq_binding::Broker| broker.advance_clock(limit(Some(millis)).unwrap_or_default());
+        self.open().and_then(advance).map_err(|error| thrown(&env, &error))
+    }
+
+    /// Puts its clock to milliseconds since the epoch.
+    #[napi]
+    pub fn set_clock(&self, env: Env, millis: i64) -> napi::Result<()> {
+        let set = |broker: mq_binding::Broker| broker.set_clock(millis);
+        self.open().and_then(set).map_err(|error| thrown(&env, &error))
+    }
+
+    /// Its time in milliseconds since the epoch.
+    #[napi]
+    pub fn clock(&self, env: Env) -> napi::Result<i64> {
+        self.open().and_then(|broker| broker.clock()).map_err(|error| thrown(&env, &error))
     }
 
     fn open(&self) -> Result<mq_binding::Broker, Error> {

@@ -7,7 +7,7 @@ const net = require('node:net')
 const os = require('node:os')
 const path = require('node:path')
 const { it } = require('node:test')
-const { Client, ClosedError, ConfigError, MqError, ArgumentError, setLogHook, testing } = require('@libmq/client')
+const { ArgumentError, Client, ClosedError, ConfigError, ConsumeResult, MqError, ThrottledError, TimeoutError, setLogHook, testing } = require('@libmq/client')
 const { until } = require('./world.js')
 
 function reachable(address) {
@@ -96,4 +96,88 @@ it('tells its log to the hook', async () => {
   assert.equal(lines.length, before)
   assert.throws(() => setLogHook(() => {}, 'loud'), (e) => e instanceof ArgumentError && /LOUD/.test(e.message))
   assert.throws(() => setLogHook('console.log'), TypeError)
+})
+
+/** A broker with a topic, and a producer without retries that knows the way. */
+async function tested(test) {
+  const broker = await testing.Broker.start()
+  const client = await Client.connect(broker.address)
+  test.after(async () => {
+    await client.close()
+    await broker.close()
+  })
+  await broker.createTopic('t', { queues: 1 })
+  const producer = client.producer({ retryTimesWhenSendFailed: 0 })
+  const send = (body, options) => producer.send({ topic: 't', body }, options)
+  await send('first')
+  return { broker, client, send }
+}
+
+it('lets requests fail', async (test) => {
+  const { broker, send } = await tested(test)
+  broker.faults.failNext('SEND_MESSAGE', { code: 'SYSTEM_BUSY', times: 2 })
+  for (let n = 0; n < 2; n++) await assert.rejects(send('refused'), (e) => e instanceof ThrottledError && e.brokerCode === 2)
+  assert.equal((await send('taken')).queueOffset, 1)
+  broker.faults.failNext(310, { code: 16 })
+  await assert.rejects(send('refused'), (e) => e instanceof MqError && e.brokerCode === 16)
+})
+
+it('loses and delays answers, cuts connections, refuses new ones', async (test) => {
+  const { broker, send } = await tested(test)
+  broker.faults.loseAnswerNext('SEND_MESSAGE')
+  await assert.rejects(send('stored', { timeout: 300 }), TimeoutError)
+  assert.equal((await send('after')).queueOffset, 2)
+  broker.faults.delayNext('SEND_MESSAGE', { delay: 30_000 })
+  await assert.rejects(send('late', { timeout: 300 }), TimeoutError)
+  broker.faults.dropNext('SEND_MESSAGE')
+  await assert.rejects(send('cut'), (e) => e instanceof MqError && e.code === 'NETWORK' && e.retryable)
+  broker.faults.failNext('SEND_MESSAGE', { code: 'SYSTEM_BUSY', times: 1000 })
+  broker.faults.clear()
+  await send('again')
+  broker.faults.refuseConnections()
+  const other = await Client.connect(broker.address)
+  await assert.rejects(other.producer().send({ topic: 't', body: 'x' }, { timeout: 1000 }), (e) => e.retryable)
+  broker.faults.refuseConnections(false)
+  await other.producer().send({ topic: 't', body: 'x' })
+  await other.close()
+})
+
+it('moves its clock, and what is due comes', async (test) => {
+  const { broker, client, send } = await tested(test)
+  const attempts = []
+  const before = broker.clock.now()
+  await client.pushConsumer({
+    group: 'g',
+    subscriptions: { t: '*' },
+    onMessage: (message) => {
+      if (message.body.toString() === 'first') return ConsumeResult.Success
+      attempts.push(message.deliveryAttempt)
+      return message.deliveryAttempt === 1 ? ConsumeResult.later(18) : ConsumeResult.Success
+    },
+  })
+  await client.producer().send({ topic: 't', body: 'in two hours', delayLevel: 18 })
+  broker.clock.advance({ hours: 1, minutes: 59 })
+  assert.deepEqual(attempts, [])
+  broker.clock.advance(61_000)
+  await until(() => attempts.length, 'the message')
+  assert.ok(broker.clock.now() - before >= 2 * 3_600_000)
+  await until(() => (broker.clock.advance({ hours: 2 }), attempts.length > 1), 'the retry')
+  assert.deepEqual(attempts.slice(0, 2), [1, 2])
+  const date = new Date('2040-01-01T00:00:00Z')
+  broker.clock.set(date)
+  assert.ok(broker.clock.now() - date.getTime() < 60_000)
+  await send('then')
+})
+
+it('says which faults there are', async () => {
+  const broker = await testing.Broker.start()
+  assert.throws(() => broker.faults.failNext('SEND_MESAGE', { code: 'SYSTEM_BUSY' }), (e) => e instanceof ArgumentError && /SEND_MESAGE/.test(e.message))
+  assert.throws(() => broker.faults.failNext('SEND_MESSAGE', { code: 'TOO_BUSY' }), ArgumentError)
+  assert.throws(() => broker.faults.failNext('SEND_MESSAGE'), ArgumentError)
+  assert.throws(() => broker.faults.dropNext('SEND_MESSAGE', { times: -1 }), ArgumentError)
+  assert.throws(() => broker.faults.delayNext('SEND_MESSAGE', {}), ArgumentError)
+  for (const time of [-1, NaN, 'x']) assert.throws(() => broker.clock.advance(time), ArgumentError)
+  assert.throws(() => broker.clock.set(new Date(NaN)), ArgumentError)
+  await broker.close()
+  for (const call of [() => broker.faults.clear(), () => broker.clock.now(), () => broker.clock.advance(1)]) assert.throws(call, ClosedError)
 })

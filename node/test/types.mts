@@ -4,6 +4,10 @@ import type { Message, MessageView, SendReceipt } from '@libmq/client'
 
 const broker: testing.Broker = await testing.Broker.start({ dataDir: '/tmp/x', flushDiskType: 'SYNC_FLUSH', listenPort: 0 })
 await broker.createTopic('t', { queues: 4 })
+broker.faults.failNext('SEND_MESSAGE', { code: 'SYSTEM_BUSY', times: 3 })
+broker.faults.loseAnswerNext(310)
+broker.clock.advance({ hours: 2 })
+broker.clock.set(broker.clock.now() + 1000)
 await using client = await Client.connect({ namesrv: [broker.address], requestTimeout: 3000, settings: { poll_name_server_interval: '30s' } })
 const short: Client = await Client.connect(broker.address)
 short.ref().unref()
@@ -45,6 +49,8 @@ console.log(version, nothing)
 
 // @ts-expect-error a message needs a body
 await producer.send({ topic: 't' })
+// @ts-expect-error a fault needs its answer
+broker.faults.failNext('SEND_MESSAGE')
 // @ts-expect-error a misspelt field
 await producer.send({ topic: 't', body: 'x', tags: 'a' })
 // @ts-expect-error an unknown option; `settings` takes the others

@@ -7,7 +7,7 @@ use mq_binding::{Error, ErrorCode, Event, LogLevel, Queue, set_log_queue};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
-use crate::convert::{Result, config};
+use crate::convert::{Result, Timeout, config};
 use crate::events::NAP;
 
 /// A NameServer and a broker in this process.
@@ -62,6 +62,44 @@ impl Broker {
     fn restart(&self, py: Python<'_>) -> Result<()> {
         let core = self.core()?;
         Ok(py.detach(|| core.restart())?)
+    }
+
+    fn fail_next(&self, request: &str, code: &str, times: u32) -> Result<()> {
+        Ok(self.core()?.fail_next(request, code, times)?)
+    }
+
+    fn delay_next(&self, request: &str, delay: Timeout, times: u32) -> Result<()> {
+        Ok(self.core()?.delay_next(request, delay.0, times)?)
+    }
+
+    fn drop_next(&self, request: &str, times: u32) -> Result<()> {
+        Ok(self.core()?.drop_next(request, times)?)
+    }
+
+    fn lose_answer_next(&self, request: &str, times: u32) -> Result<()> {
+        Ok(self.core()?.lose_answer_next(request, times)?)
+    }
+
+    fn refuse_connections(&self, refuse: bool) -> Result<()> {
+        Ok(self.core()?.refuse_connections(refuse)?)
+    }
+
+    fn clear_faults(&self) -> Result<()> {
+        Ok(self.core()?.clear_faults()?)
+    }
+
+    fn advance_clock(&self, py: Python<'_>, time: Timeout) -> Result<()> {
+        let core = self.core()?;
+        Ok(py.detach(|| core.advance_clock(time.0))?)
+    }
+
+    fn set_clock(&self, py: Python<'_>, millis: i64) -> Result<()> {
+        let core = self.core()?;
+        Ok(py.detach(|| core.set_clock(millis))?)
+    }
+
+    fn clock(&self) -> Result<i64> {
+        Ok(self.core()?.clock()?)
     }
 
     /// Gives it up, with its data if they are temporary.

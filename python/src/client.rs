@@ -1,19 +1,17 @@
-//! Client, producer and push consumer: each call in a blocking form and in one that resolves a future.
+//! Client, producer and push consumer. A call blocks, or resolves the future that it is given as `_into`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mq_binding::{Error, ErrorCode, Outcome, Queue};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::convert::{Result, Timeout, config, duration};
-use crate::events::{Events, wait};
-use crate::message::{Message, SendReceipt};
+use crate::events::{Events, Into, run};
+use crate::message::Message;
 
 type Settings = HashMap<String, String>;
-type Started = std::result::Result<(), Error>;
 
 /// A client of one cluster.
 #[pyclass(frozen)]
@@ -47,14 +45,10 @@ impl Client {
         Ok(PushConsumer { core, tag, consume_thread_max })
     }
 
-    fn close(&self, py: Python<'_>, timeout: Option<Timeout>) -> Result<()> {
+    #[pyo3(signature = (timeout=None, _into=None))]
+    fn close(&self, py: Python<'_>, timeout: Option<Timeout>, _into: Into<'_>) -> Result<Py<PyAny>> {
         let timeout = duration(timeout);
-        wait(py, |queue, tag| self.0.close_async(timeout, queue, tag)).map(drop)
-    }
-
-    fn close_future(&self, timeout: Option<Timeout>, events: &Events, future: Py<PyAny>) -> Result<()> {
-        let timeout = duration(timeout);
-        events.start(future, |queue, tag| self.0.close_async(timeout, queue, tag))
+        run(py, _into, |queue, tag| self.0.close_async(timeout, queue, tag))
     }
 }
 
@@ -86,15 +80,6 @@ impl Load {
 #[pyclass(frozen, module = "libmq")]
 pub(crate) struct Producer(mq_binding::Producer);
 
-impl Producer {
-    fn start(&self, load: Load, timeout: Option<std::time::Duration>, queue: &Queue, tag: u64) -> Started {
-        match load {
-            Load::One(message) => self.0.send_async(message, timeout, queue, tag),
-            Load::Many(messages) => self.0.send_batch_async(messages, timeout, queue, tag),
-        }
-    }
-}
-
 #[pymethods]
 impl Producer {
     /// Sends a message, or a list of messages of one topic as one batch, and waits for the broker's receipt.
@@ -104,31 +89,38 @@ impl Producer {
     ///
     /// Raises TimeoutError, NotFoundError (no route to the topic), ThrottledError, TooLargeError, DeniedError, ClosedError,
     /// ArgumentError, ForkedError, or another Error.
-    #[pyo3(signature = (message, timeout=None))]
+    #[pyo3(signature = (message, timeout=None, _into=None), text_signature = "($self, message, timeout=None)")]
     fn send(
         &self,
         py: Python<'_>,
         message: &Bound<'_, PyAny>,
         timeout: Option<Timeout>,
-    ) -> Result<SendReceipt> {
+        _into: Into<'_>,
+    ) -> Result<Py<PyAny>> {
         let (load, timeout) = (Load::new(message)?, duration(timeout));
-        match wait(py, |queue, tag| self.start(load, timeout, queue, tag))? {
-            Outcome::Sent(receipt) | Outcome::SentBatch(receipt) => Ok(SendReceipt(receipt)),
-            other => Err(Error::new(ErrorCode::Internal, format!("a send ended with {other:?}")).into()),
-        }
+        run(py, _into, |queue, tag| match load {
+            Load::One(message) => self.0.send_async(message, timeout, queue, tag),
+            Load::Many(messages) => self.0.send_batch_async(messages, timeout, queue, tag),
+        })
     }
 
     /// Sends a message and asks for no answer: returns when it is handed to the connection. It may get lost.
-    fn send_oneway(&self, py: Python<'_>, message: &Bound<'_, Message>) -> Result<()> {
+    #[pyo3(signature = (message, _into=None), text_signature = "($self, message)")]
+    fn send_oneway(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, Message>,
+        _into: Into<'_>,
+    ) -> Result<Py<PyAny>> {
         let message = message.get().0.clone();
-        wait(py, |queue, tag| self.0.send_oneway_async(message, queue, tag)).map(drop)
+        run(py, _into, |queue, tag| self.0.send_oneway_async(message, queue, tag))
     }
 
     /// Waits for the answers to what was sent, then refuses to send more; does nothing when closed already.
-    #[pyo3(signature = (timeout=None))]
-    fn close(&self, py: Python<'_>, timeout: Option<Timeout>) -> Result<()> {
+    #[pyo3(signature = (timeout=None, _into=None), text_signature = "($self, timeout=None)")]
+    fn close(&self, py: Python<'_>, timeout: Option<Timeout>, _into: Into<'_>) -> Result<Py<PyAny>> {
         let timeout = duration(timeout);
-        wait(py, |queue, tag| self.0.close_async(timeout, queue, tag)).map(drop)
+        run(py, _into, |queue, tag| self.0.close_async(timeout, queue, tag))
     }
 
     fn __enter__(slf: Py<Producer>) -> Py<Producer> {
@@ -137,33 +129,7 @@ impl Producer {
 
     #[pyo3(signature = (*_error))]
     fn __exit__(&self, py: Python<'_>, _error: &Bound<'_, PyTuple>) -> Result<()> {
-        self.close(py, None)
-    }
-
-    fn _send_future(
-        &self,
-        message: &Bound<'_, PyAny>,
-        timeout: Option<Timeout>,
-        events: &Events,
-        future: Py<PyAny>,
-    ) -> Result<()> {
-        let (load, timeout) = (Load::new(message)?, duration(timeout));
-        events.start(future, |queue, tag| self.start(load, timeout, queue, tag))
-    }
-
-    fn _send_oneway_future(
-        &self,
-        message: &Bound<'_, Message>,
-        events: &Events,
-        future: Py<PyAny>,
-    ) -> Result<()> {
-        let message = message.get().0.clone();
-        events.start(future, |queue, tag| self.0.send_oneway_async(message, queue, tag))
-    }
-
-    fn _close_future(&self, timeout: Option<Timeout>, events: &Events, future: Py<PyAny>) -> Result<()> {
-        let timeout = duration(timeout);
-        events.start(future, |queue, tag| self.0.close_async(timeout, queue, tag))
+        self.close(py, None, None).map(drop)
     }
 }
 
@@ -181,21 +147,14 @@ pub(crate) struct PushConsumer {
 
 #[pymethods]
 impl PushConsumer {
-    fn start(&self, py: Python<'_>) -> Result<()> {
-        wait(py, |queue, tag| self.core.start_async(None, queue, tag)).map(drop)
+    #[pyo3(signature = (_into=None))]
+    fn start(&self, py: Python<'_>, _into: Into<'_>) -> Result<Py<PyAny>> {
+        run(py, _into, |queue, tag| self.core.start_async(None, queue, tag))
     }
 
-    fn start_future(&self, events: &Events, future: Py<PyAny>) -> Result<()> {
-        events.start(future, |queue, tag| self.core.start_async(None, queue, tag))
-    }
-
-    fn close(&self, py: Python<'_>, timeout: Option<Timeout>) -> Result<()> {
+    #[pyo3(signature = (timeout=None, _into=None))]
+    fn close(&self, py: Python<'_>, timeout: Option<Timeout>, _into: Into<'_>) -> Result<Py<PyAny>> {
         let timeout = duration(timeout);
-        wait(py, |queue, tag| self.core.close_async(timeout, queue, tag)).map(drop)
-    }
-
-    fn close_future(&self, timeout: Option<Timeout>, events: &Events, future: Py<PyAny>) -> Result<()> {
-        let timeout = duration(timeout);
-        events.start(future, |queue, tag| self.core.close_async(timeout, queue, tag))
+        run(py, _into, |queue, tag| self.core.close_async(timeout, queue, tag))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mq_binding::{ConsumeResult, Error, ErrorCode, Event, Outcome, Queue, ReplyToken, fence};
 use parking_lot::Mutex;
+use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -19,7 +20,7 @@ const SLICE: Duration = Duration::from_millis(50);
 pub(crate) const NAP: Duration = Duration::from_secs(3600);
 
 /// Makes an asynchronous call of the core and waits for its end without the GIL; Ctrl-C ends the waiting.
-pub(crate) fn wait(
+fn wait(
     py: Python<'_>,
     call: impl FnOnce(&Queue, u64) -> std::result::Result<(), Error> + Send,
 ) -> Result<Outcome> {
@@ -32,6 +33,29 @@ pub(crate) fn wait(
         }
         py.check_signals()?;
         py.detach(|| queue.poll(&mut events, 1, SLICE))?;
+    }
+}
+
+/// Where a call that does not block ends: the queue of an event loop, and a future there.
+pub(crate) type Into<'py> = Option<(Bound<'py, Events>, Py<PyAny>)>;
+
+/// Makes an asynchronous call of the core: its end resolves the future, or is waited for.
+pub(crate) fn run(
+    py: Python<'_>,
+    into: Into<'_>,
+    call: impl FnOnce(&Queue, u64) -> std::result::Result<(), Error> + Send,
+) -> Result<Py<PyAny>> {
+    match into {
+        Some((events, future)) => events.get().start(future, call).map(|()| py.None()),
+        None => Ok(value(py, wait(py, call)?)?),
+    }
+}
+
+/// What a call gives in Python.
+fn value(py: Python<'_>, outcome: Outcome) -> PyResult<Py<PyAny>> {
+    match outcome {
+        Outcome::Sent(receipt) | Outcome::SentBatch(receipt) => SendReceipt(receipt).into_py_any(py),
+        _ => Ok(py.None()),
     }
 }
 
@@ -76,7 +100,7 @@ impl Events {
     }
 
     /// Makes an asynchronous call of the core whose end resolves `future`.
-    pub(crate) fn start(
+    fn start(
         &self,
         future: Py<PyAny>,
         call: impl FnOnce(&Queue, u64) -> std::result::Result<(), Error>,
@@ -111,17 +135,10 @@ fn resolve(future: &Bound<'_, PyAny>, result: std::result::Result<Outcome, Error
     if future.call_method0(intern!(py, "done"))?.is_truthy()? {
         return Ok(());
     }
-    match result {
-        Ok(Outcome::Sent(receipt) | Outcome::SentBatch(receipt)) => {
-            future.call_method1(intern!(py, "set_result"), (SendReceipt(receipt),))?;
-        }
-        Ok(_) => {
-            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        }
-        Err(error) => {
-            future.call_method1(intern!(py, "set_exception"), (exception(py, &error)?,))?;
-        }
-    }
+    match result.map(|outcome| value(py, outcome)) {
+        Ok(value) => future.call_method1(intern!(py, "set_result"), (value?,))?,
+        Err(error) => future.call_method1(intern!(py, "set_exception"), (exception(py, &error)?,))?,
+    };
     Ok(())
 }
 

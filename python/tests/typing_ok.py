@@ -12,6 +12,10 @@ from libmq import ConsumeResult, Message, MessageView, SendReceipt, aio, testing
 def synchronous() -> None:
     with testing.Broker(flushDiskType="SYNC_FLUSH") as broker, libmq.Client(broker.address) as client:
         broker.create_topic("t", queues=4)
+        broker.faults.fail_next("SEND_MESSAGE", code="SYSTEM_BUSY", times=3)
+        broker.faults.delay_next("PULL_MESSAGE", timedelta(seconds=1))
+        broker.clock.advance(hours=2)
+        broker.clock.set(broker.clock.now + 1000)
         producer: libmq.Producer = client.producer(group="p", send_timeout=timedelta(seconds=3))
         receipt: SendReceipt = producer.send(Message("t", b"x", tag="a", keys=["k"], properties={"p": "v"}), timeout=3)
         receipt = producer.send([Message("t", b"x")], timedelta(seconds=3))

@@ -91,9 +91,7 @@ class Client:
 
     async def _close(self, timeout: Duration | None) -> None:
         try:
-            future: asyncio.Future[None] = self._bridge.future()
-            self._core.close_future(timeout, self._bridge.events, future)
-            await future
+            await self._bridge.call(self._core.close, timeout)
         finally:
             self._bridge.close()
             _exit.closed(self)
@@ -118,6 +116,7 @@ class Producer:
         """Made by :meth:`Client.producer`."""
         self._core = core
         self._bridge = bridge
+        self._send: Callable[..., SendReceipt] = core.send
 
     async def send(self, message: Message | Iterable[Message], timeout: Duration | None = None) -> SendReceipt:
         """Send a message, or a list of messages of one topic as one batch; see :meth:`libmq.Producer.send`.
@@ -127,7 +126,7 @@ class Producer:
         while True:
             future: asyncio.Future[SendReceipt] = self._bridge.future()
             try:
-                self._core._send_future(message, timeout, self._bridge.events, future)
+                self._send(message, timeout, (self._bridge.events, future))
                 break
             except Error as error:
                 if error.name != "QUEUE_FULL":
@@ -138,15 +137,11 @@ class Producer:
 
     async def send_oneway(self, message: Message) -> None:
         """Send a message without waiting for an answer, which then nobody learns."""
-        future: asyncio.Future[None] = self._bridge.future()
-        self._core._send_oneway_future(message, self._bridge.events, future)
-        await future
+        await self._bridge.call(self._core.send_oneway, message)
 
     async def close(self, timeout: Duration | None = None) -> None:
         """Wait for the answers to what was sent, then refuse to send more; does nothing when closed already."""
-        future: asyncio.Future[None] = self._bridge.future()
-        self._core._close_future(timeout, self._bridge.events, future)
-        await future
+        await self._bridge.call(self._core.close, timeout)
 
     async def __aenter__(self) -> Producer:
         """Give the producer itself."""
@@ -187,11 +182,9 @@ class PushConsumer:
         """
         if self._listener is None:
             raise Error("the consumer has no listener: set one with @consumer.listen", 14, "STATE")
-        future: asyncio.Future[None] = self._bridge.future()
         self._bridge.consumers[self._core.tag] = self
-        self._core.start_future(self._bridge.events, future)
         try:
-            await future
+            await self._bridge.call(self._core.start)
         except Error as error:
             if error.name != "STATE" or not self._started:
                 raise
@@ -221,9 +214,7 @@ class PushConsumer:
 
     async def _close(self, timeout: Duration | None) -> None:
         try:
-            future: asyncio.Future[None] = self._bridge.future()
-            self._core.close_future(timeout, self._bridge.events, future)
-            await future
+            await self._bridge.call(self._core.close, timeout)
         finally:
             self._finish()
 
@@ -279,6 +270,12 @@ class _Bridge:
         if loop is not self._loop:
             self._bind(loop)
         return loop.create_future()
+
+    async def call(self, start: Callable[..., _T], *arguments: object) -> _T:
+        """Make a call of the core and wait for its end."""
+        future: asyncio.Future[_T] = self.future()
+        start(*arguments, _into=(self.events, future))
+        return await future
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from datetime import datetime, timedelta
 
 from . import _core, _exit
 from ._errors import ClosedError
-from ._types import Setting, to_settings
+from ._types import Duration, Setting, to_settings
 
-__all__ = ["Broker"]
+__all__ = ["Broker", "Clock", "Faults"]
 
 
 class Broker:
@@ -19,8 +20,15 @@ class Broker:
 
         with libmq.testing.Broker() as broker:
             broker.create_topic("orders", queues=4)
+            broker.faults.fail_next("SEND_MESSAGE", code="SYSTEM_BUSY", times=3)
+            broker.clock.advance(hours=2)  # what was delayed by two hours arrives now
             client = libmq.Client(broker.address)
     """
+
+    faults: Faults
+    """What goes wrong with the next requests; kept over a restart."""
+    clock: Clock
+    """The broker's time, which tests move; kept over a restart."""
 
     def __init__(self, data: str | os.PathLike[str] | None = None, **settings: Setting) -> None:
         """Start a broker.
@@ -32,6 +40,8 @@ class Broker:
         """
         where = {} if data is None else {"data_dir": os.fspath(data)}
         self._core = _core.Broker(to_settings({**settings, **where}))
+        self.faults = Faults(self._core)
+        self.clock = Clock(self._core)
         _exit.close_at_exit(self)
 
     @property
@@ -82,3 +92,66 @@ class Broker:
     def __exit__(self, *error: object) -> None:
         """Close the broker."""
         self.close()
+
+
+class Faults:
+    """Trouble for a broker's next requests: ``broker.faults``.
+
+    Requests and answers have their names in RocketMQ, such as ``"SEND_MESSAGE"`` and ``"SYSTEM_BUSY"``, or numbers as
+    text; ``"SEND_MESSAGE"`` stands for all that send, ``"PULL_MESSAGE"`` for all that pull. Faults of one request apply one
+    after the other. All methods raise :class:`libmq.ArgumentError` for a name that is not known.
+    """
+
+    def __init__(self, core: _core.Broker) -> None:
+        """Made with its broker."""
+        self._core = core
+
+    def fail_next(self, request: str, code: str, times: int = 1) -> None:
+        """Refuse the next `times` requests with the answer `code`, without carrying them out."""
+        self._core.fail_next(request, code, times)
+
+    def delay_next(self, request: str, delay: Duration, times: int = 1) -> None:
+        """Handle the next `times` requests only after `delay`; others go on meanwhile."""
+        self._core.delay_next(request, delay, times)
+
+    def drop_next(self, request: str, times: int = 1) -> None:
+        """Close the connections of the next `times` requests, without carrying them out."""
+        self._core.drop_next(request, times)
+
+    def lose_answer_next(self, request: str, times: int = 1) -> None:
+        """Carry out the next `times` requests, but do not answer them."""
+        self._core.lose_answer_next(request, times)
+
+    def refuse_connections(self, refuse: bool = True) -> None:
+        """Close new connections to the broker at once, or no more; its NameServer goes on accepting."""
+        self._core.refuse_connections(refuse)
+
+    def clear(self) -> None:
+        """Take all faults back."""
+        self._core.clear_faults()
+
+
+class Clock:
+    """The time of a broker: ``broker.clock``; it runs on from where it was put."""
+
+    def __init__(self, core: _core.Broker) -> None:
+        """Made with its broker."""
+        self._core = core
+
+    @property
+    def now(self) -> int:
+        """The broker's time: milliseconds since 1970 (UTC)."""
+        return self._core.clock()
+
+    def advance(self, time: Duration = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Move the clock forward, by seconds or a timedelta, and what else is given.
+
+        Delayed messages and retries that become due are delivered at once; locks and old files expire; clients that
+        answer stay.
+        """
+        seconds = time if isinstance(time, timedelta) else timedelta(seconds=time)
+        self._core.advance_clock(seconds + timedelta(minutes=minutes, hours=hours, days=days))
+
+    def set(self, time: int | datetime) -> None:
+        """Put the clock to a time: milliseconds since 1970 (UTC), or a datetime."""
+        self._core.set_clock(round(time.timestamp() * 1000) if isinstance(time, datetime) else time)

@@ -25,8 +25,8 @@ function handle(map, name, kind) {
   return found
 }
 
-function toMessage({ topic, body, tag, keys, properties, message_group: messageGroup }, otherTopic) {
-  return { topic: otherTopic ?? topic, body: Buffer.from(body, 'base64'), tag, keys, properties, messageGroup }
+function toMessage({ topic, body, tag, keys, properties, message_group: messageGroup, delay_level: delayLevel }, otherTopic) {
+  return { topic: otherTopic ?? topic, body: Buffer.from(body, 'base64'), tag, keys, properties, messageGroup, delayLevel }
 }
 
 function fromReceipt(receipt) {
@@ -215,6 +215,26 @@ const OPS = {
 
   async 'broker.stop'({ broker }) {
     return onBroker(broker, 'stop')
+  },
+
+  async 'broker.fault'({ broker, kind, request, times, code, delay }) {
+    const { faults } = handle(brokers, broker, 'broker')
+    const name = { fail: 'failNext', delay: 'delayNext', drop: 'dropNext', lose_answer: 'loseAnswerNext' }[kind]
+    faults[name](request, { times, code, delay })
+  },
+
+  async 'broker.refuse_connections'({ broker, refuse }) {
+    handle(brokers, broker, 'broker').faults.refuseConnections(refuse)
+  },
+
+  async 'broker.clear_faults'({ broker }) {
+    handle(brokers, broker, 'broker').faults.clear()
+  },
+
+  async 'broker.advance_clock'({ broker, by }) {
+    const { clock } = handle(brokers, broker, 'broker')
+    clock.advance(by)
+    return { now: clock.now() }
   },
 
   async 'log.hook'({ level }) {

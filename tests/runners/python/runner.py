@@ -28,6 +28,7 @@ OPS = [
     *("client.open", "client.close", "producer.open", "producer.close", "consumer.open", "consumer.close"),
     *("send", "send_list", "send_file", "send_load"),
     *("broker.start", "broker.create_topic", "broker.kill", "broker.restart", "broker.stop"),
+    *("broker.fault", "broker.refuse_connections", "broker.clear_faults", "broker.advance_clock"),
 ]
 
 LINE_LIMIT = 256 << 20
@@ -68,6 +69,7 @@ def to_message(fields: Json, topic: str | None = None) -> libmq.Message:
         keys=fields.get("keys"),
         properties=fields.get("properties"),
         message_group=fields.get("message_group"),
+        delay_level=fields.get("delay_level"),
     )
 
 
@@ -347,6 +349,28 @@ class Runner:
     async def op_broker_stop(self, request: Json) -> Json:
         await self.off_loop(self.brokers[request["broker"]].stop)
         return self.about(request)
+
+    async def op_broker_fault(self, request: Json) -> None:
+        faults, name, times = self.brokers[request["broker"]].faults, request["request"], request["times"]
+        if request["kind"] == "fail":
+            faults.fail_next(name, request["code"], times)
+        elif request["kind"] == "delay":
+            faults.delay_next(name, request["delay"] / 1000, times)
+        elif request["kind"] == "drop":
+            faults.drop_next(name, times)
+        else:
+            faults.lose_answer_next(name, times)
+
+    async def op_broker_refuse_connections(self, request: Json) -> None:
+        self.brokers[request["broker"]].faults.refuse_connections(request["refuse"])
+
+    async def op_broker_clear_faults(self, request: Json) -> None:
+        self.brokers[request["broker"]].faults.clear()
+
+    async def op_broker_advance_clock(self, request: Json) -> Json:
+        clock = self.brokers[request["broker"]].clock
+        clock.advance(request["by"] / 1000)
+        return {"now": clock.now}
 
     def about(self, request: Json) -> Json:
         broker = self.brokers[request["broker"]]
