@@ -147,7 +147,8 @@ impl Broker {
     /// Moves its clock forward by milliseconds.
     #[napi]
     pub fn advance_clock(&self, env: Env, millis: f64) -> napi::Result<()> {
-        let advance = |broker: mq_binding::Broker| broker.advance_clock(limit(Some(millis)).unwrap_or_default());
+        let advance =
+            |broker: mq_binding::Broker| broker.advance_clock(limit(Some(millis)).unwrap_or_default());
         self.open().and_then(advance).map_err(|error| thrown(&env, &error))
     }
 

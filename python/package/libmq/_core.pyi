@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Optional, TypeVar, Union, final
+from typing import TypeVar, final
 
 from ._types import Duration, SendStatus
 
@@ -23,7 +23,7 @@ __all__ = [
 __version__: str
 
 _T = TypeVar("_T")
-_Into = Optional[tuple[Events, asyncio.Future[_T]]]
+_Into = tuple[Events, asyncio.Future[_T]] | None
 """Where a call ends that does not block: it returns nothing then, whatever its type says."""
 
 @final
@@ -120,7 +120,7 @@ class Producer:
 
     def send(
         self,
-        message: Union[Message, Iterable[Message]],
+        message: Message | Iterable[Message],
         timeout: Duration | None = None,
     ) -> SendReceipt: ...
     def send_oneway(self, message: Message) -> None: ...

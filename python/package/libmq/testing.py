@@ -98,8 +98,8 @@ class Faults:
     """Trouble for a broker's next requests: ``broker.faults``.
 
     Requests and answers have their names in RocketMQ, such as ``"SEND_MESSAGE"`` and ``"SYSTEM_BUSY"``, or numbers as
-    text; ``"SEND_MESSAGE"`` stands for all that send, ``"PULL_MESSAGE"`` for all that pull. Faults of one request apply one
-    after the other. All methods raise :class:`libmq.ArgumentError` for a name that is not known.
+    text; ``"SEND_MESSAGE"`` stands for all that send, ``"PULL_MESSAGE"`` for all that pull. Faults of one request apply
+    one after the other. All methods raise :class:`libmq.ArgumentError` for a name that is not known.
     """
 
     def __init__(self, core: _core.Broker) -> None:
