@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mq_protocol::body::{DataVersion, TopicConfig, perm};
+use mq_protocol::body::{DataVersion, MessageQueue, TopicConfig, perm};
 use mq_protocol::header::ConsumerRunningInfoRequest;
 use mq_protocol::name::{SCHEDULE_TOPIC, check_topic};
 use mq_protocol::{Frame, RequestCode};
@@ -58,7 +58,7 @@ pub(crate) struct State {
     pub(crate) stamps: Stamps,
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Groups,
-    pub(crate) offsets: Offsets,
+    pub(crate) offsets: Arc<Offsets>,
     pub(crate) producers: Producers,
     pub(crate) consumers: Consumers,
     pub(crate) locks: QueueLocks,
@@ -96,6 +96,11 @@ impl State {
     /// The broker's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A queue of this broker.
+    pub(crate) fn queue(&self, topic: &str, queue_id: i32) -> MessageQueue {
+        MessageQueue { topic: topic.to_owned(), broker_name: self.name.clone(), queue_id }
     }
 
     /// One of `count` queues, in turn.
@@ -172,7 +177,7 @@ impl Broker {
             stamps: Stamps::new(&config, advertised.ip()),
             topics: Arc::new(Topics::load(&config, &store, registrar.clone())?),
             groups: Groups::load(&store)?,
-            offsets: Offsets::load(&store)?,
+            offsets: Arc::new(Offsets::load(&store)?),
             producers: Producers::default(),
             consumers: Consumers::default(),
             locks: QueueLocks::new(clock.clone()),
@@ -402,7 +407,7 @@ impl State {
                 // The clock lives as long as this.
                 _ = moves.changed() => {
                     self.expire_clients(silence);
-                    self.store.clean_soon();
+                    self.store.clean_soon(false);
                 }
             }
         }

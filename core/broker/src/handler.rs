@@ -15,9 +15,11 @@ mod client;
 mod group;
 mod lock;
 mod offset;
+mod progress;
 mod pull;
 mod query;
 mod relay;
+mod reset;
 mod send;
 mod send_back;
 mod topic;
@@ -55,6 +57,7 @@ fn handler(code: RequestCode) -> Option<Handler> {
 
         RequestCode::QUERY_MESSAGE => query::by_key,
         RequestCode::VIEW_MESSAGE_BY_ID => query::by_offset,
+        RequestCode::QUERY_CONSUME_QUEUE => query::consume_queue,
 
         RequestCode::UPDATE_AND_CREATE_TOPIC => topic::update,
         RequestCode::UPDATE_AND_CREATE_TOPIC_LIST => topic::update_list,
@@ -72,11 +75,27 @@ fn handler(code: RequestCode) -> Option<Handler> {
         RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG => group::one,
         RequestCode::GET_CONSUMER_CONNECTION_LIST => group::consumer_connections,
         RequestCode::GET_PRODUCER_CONNECTION_LIST => group::producer_connections,
-        RequestCode::GET_CONSUME_STATS => group::consume_stats,
+        RequestCode::GET_ALL_PRODUCER_INFO => group::all_producers,
+        RequestCode::QUERY_TOPICS_BY_CONSUMER => group::topics,
+        RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER => group::subscription,
+        RequestCode::UPDATE_AND_GET_GROUP_FORBIDDEN => group::forbidden,
+
+        RequestCode::GET_CONSUME_STATS => progress::consume_stats,
+        RequestCode::GET_BROKER_CONSUME_STATS => progress::broker_consume_stats,
+        RequestCode::QUERY_CONSUME_TIME_SPAN => progress::time_span,
+        RequestCode::CLONE_GROUP_OFFSET => progress::clone_offsets,
+        RequestCode::QUERY_CORRECTION_OFFSET => progress::correction_offsets,
+
+        RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => reset::reset_offset,
+        RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => reset::consumer_status,
 
         RequestCode::GET_BROKER_RUNTIME_INFO => admin::runtime_info,
         RequestCode::GET_BROKER_CONFIG => admin::get_config,
         RequestCode::UPDATE_BROKER_CONFIG => admin::update_config,
+        RequestCode::VIEW_BROKER_STATS_DATA => admin::view_stats,
+        RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE => admin::clean_expired_queues,
+        RequestCode::DELETE_EXPIRED_COMMITLOG => admin::delete_expired_log,
+        RequestCode::CLEAN_UNUSED_TOPIC => admin::clean_unused_topics,
 
         RequestCode::GET_CONSUMER_RUNNING_INFO => relay::consumer_running_info,
         RequestCode::CONSUME_MESSAGE_DIRECTLY => relay::consume_directly,

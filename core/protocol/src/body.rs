@@ -3,6 +3,7 @@
 mod cluster;
 mod group;
 mod lenient;
+mod report;
 mod route;
 mod running;
 mod stats;
@@ -10,6 +11,7 @@ mod topic;
 
 pub use cluster::*;
 pub use group::*;
+pub use report::*;
 pub use route::*;
 pub use running::*;
 pub use stats::*;

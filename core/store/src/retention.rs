@@ -36,7 +36,7 @@ impl Shared {
     }
 
     /// One round: the disk's fill level, expired log files, then what pointed into them.
-    pub(crate) fn clean_up(&self) {
+    pub(crate) fn clean_up(&self, any_hour: bool) {
         let need = self.need();
         self.gate.set_disk_full(need.full);
         if need.full {
@@ -44,7 +44,7 @@ impl Shared {
         }
         let now = self.config.clock.now_millis();
         let hour = u8::try_from(LocalTime::at(now).hour).unwrap_or(0);
-        if need.now || need.forced || self.config.delete_when.contains(&hour) {
+        if any_hour || need.now || need.forced || self.config.delete_when.contains(&hour) {
             self.delete_expired(now, need.forced);
         }
         let log_min = self.log.min();

@@ -96,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) queues_hurried: AtomicBool,
     /// Whether cleaning was asked for before its time.
     pub(crate) clean_soon: AtomicBool,
+    /// Whether that cleaning need not wait for its hour.
+    pub(crate) clean_any_hour: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) lock: Mutex<Option<DirLock>>,

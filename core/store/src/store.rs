@@ -133,6 +133,7 @@ impl Store {
             deleted: Mutex::new(deleted),
             queues_hurried: AtomicBool::new(false),
             clean_soon: AtomicBool::new(false),
+            clean_any_hour: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
@@ -291,9 +292,11 @@ impl Store {
         self.shared().delete_topic(topic)
     }
 
-    /// Has expired files looked for soon rather than at the next regular time. Returns at once.
-    pub fn clean_soon(&self) {
+    /// Has expired files looked for soon rather than at the next regular time; with `any_hour` they go whatever
+    /// `delete_when` says. Returns at once.
+    pub fn clean_soon(&self, any_hour: bool) {
         let shared = self.shared();
+        shared.clean_any_hour.fetch_or(any_hour, Ordering::AcqRel);
         shared.clean_soon.store(true, Ordering::Release);
         shared.bells.hurry(Worker::Queues);
     }

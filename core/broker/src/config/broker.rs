@@ -122,6 +122,9 @@ settings! {
         timer_wheel_enable: bool = false, "timerWheelEnable", AtStart, false..=false;
         /// Whether subscriptions by SQL92 are served. This broker does not evaluate them yet.
         enable_property_filter: bool = false, "enablePropertyFilter", AtStart, false..=false;
+        /// Whether a reset of offsets is done here, so that it works without any consumer (as 5.2 and later), or by the
+        /// consumers that are there.
+        use_server_side_reset_offset: bool = true, "useServerSideResetOffset", Live;
         /// Time from which on messages are taken, in milliseconds since the epoch.
         start_accept_send_request_time_stamp: i64 = 0, "startAcceptSendRequestTimeStamp", Live;
         /// Most messages of a pull from recent data.

@@ -1,14 +1,15 @@
 //! The broker itself for admins: runtime figures and settings (`AdminBrokerProcessor`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mq_protocol::body::KvTable;
-use mq_protocol::header::GetBrokerConfigResponse;
+use mq_protocol::header::{GetBrokerConfigResponse, ViewStatsRequest};
 use mq_protocol::{Frame, ResponseCode};
 use mq_store::fs::DiskSpace;
+use tracing::info;
 
 use crate::broker::State;
 use crate::config::{BrokerConfig, only_live_changes, write_properties};
@@ -37,7 +38,8 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
     let stats = &state.stats;
     let store = state.store.status();
     let days = stats.days();
-    let (puts, bytes) = (stats.put.total(), stats.put_bytes.total());
+    let (put, put_bytes) = stats.puts();
+    let (puts, bytes) = (put.total(), put_bytes.total());
     let now = now_millis();
     let mut table: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |key: &str, value: String| {
@@ -54,12 +56,12 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
     set("msgPutTotalTodayNow", puts.to_string());
     set("msgGetTotalYesterdayMorning", days.got_yesterday.to_string());
     set("msgGetTotalTodayMorning", days.got_today.to_string());
-    set("msgGetTotalTodayNow", stats.got.total().to_string());
-    set("putTps", rates(&[&stats.put]));
+    set("msgGetTotalTodayNow", stats.gets().total().to_string());
+    set("putTps", rates(&[put]));
     set("getFoundTps", rates(&[&stats.found]));
     set("getMissTps", rates(&[&stats.missed]));
     set("getTotalTps", rates(&[&stats.found, &stats.missed]));
-    set("getTransferredTps", rates(&[&stats.got]));
+    set("getTransferredTps", rates(&[stats.gets()]));
     set("putMessageTimesTotal", puts.to_string());
     set("putMessageFailedTimes", stats.put_failed.total().to_string());
     set("putMessageSizeTotal", bytes.to_string());
@@ -118,4 +120,39 @@ pub(super) fn update_config(state: &State, call: &mut Call<'_>) -> Result<Reply,
     only_live_changes(BrokerConfig::TABLE, &old, &changed.to_map(), &unknown).map_err(Refusal::system)?;
     state.set_config(Arc::new(changed));
     Ok(reply::ok(&call.request))
+}
+
+pub(super) fn view_stats(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let ViewStatsRequest { stats_name, stats_key } = call.request.header()?;
+    let cluster = &state.config().broker_cluster_name;
+    match state.stats.view(cluster, stats_name, stats_key) {
+        Some(data) => Ok(reply::body(&call.request, serde_json::to_vec(&data)?)),
+        None => Err(Refusal::system(format!("The stats <{stats_name}> <{stats_key}> not exist"))),
+    }
+}
+
+pub(super) fn clean_expired_queues(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    state.store.clean_soon(false);
+    Ok(reply::ok(&call.request))
+}
+
+pub(super) fn delete_expired_log(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    state.store.clean_soon(true);
+    Ok(reply::ok(&call.request))
+}
+
+/// Removes the queues of topics that are not there any more.
+pub(super) fn clean_unused_topics(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let mut unused: BTreeSet<Arc<str>> = state.store.queues().into_iter().map(|(topic, _)| topic).collect();
+    unused.retain(|topic| state.topics.get(topic).is_none() && !state.topics.is_system(topic));
+    let store = state.store.clone();
+    Ok(reply::from_disk(&call.request, move |request| {
+        for topic in unused {
+            info!(%topic, "queues of a topic that is not there any more are removed");
+            store.delete_topic(&topic).map_err(|error| {
+                Refusal::system(format!("the queues of {topic} could not be removed: {error}"))
+            })?;
+        }
+        Ok(Frame::response(request, ResponseCode::SUCCESS))
+    }))
 }

@@ -1,12 +1,14 @@
 //! Consumer and producer groups for admins (`AdminBrokerProcessor`).
 
 use mq_protocol::body::{
-    ConsumeStats, GroupConfig, GroupConfigList, MessageQueue, OffsetWrapper, ProducerConnections,
+    GroupConfig, GroupConfigList, GroupForbidden, GroupSubscription, ProducerConnections, ProducerTable,
+    TopicList,
 };
 use mq_protocol::header::{
-    ConsumeStatsRequest, ConsumerGroupRequest, DeleteGroupRequest, GroupRequest, ProducerGroupRequest,
+    ConsumerGroupRequest, DeleteGroupRequest, GroupForbiddenRequest, GroupRequest, GroupTopicRequest,
+    ProducerGroupRequest,
 };
-use mq_protocol::{Frame, ResponseCode, fastjson};
+use mq_protocol::{ResponseCode, fastjson};
 
 use crate::broker::State;
 use crate::server::{Call, Refusal, Reply, reply};
@@ -29,6 +31,7 @@ pub(super) fn delete(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusa
     if header.clean_offset == Some(true) || header.remove_offset == Some(true) {
         state.offsets.forget_group(header.group_name);
     }
+    state.stats.forget_group(header.group_name);
     Ok(reply::ok(&call.request))
 }
 
@@ -62,43 +65,44 @@ pub(super) fn producer_connections(state: &State, call: &mut Call<'_>) -> Result
     Ok(reply::body(&call.request, serde_json::to_vec(&ProducerConnections { connection_set })?))
 }
 
-pub(super) fn consume_stats(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let header: ConsumeStatsRequest<'_> = call.request.header()?;
-    let group = header.consumer_group;
-    let topics = match header.topic.filter(|topic| !topic.trim().is_empty()) {
-        Some(topic) => vec![topic.to_owned()],
-        None => state.offsets.topics_of(group),
+/// The members of all producer groups.
+pub(super) fn all_producers(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let data = state.producers.all(state.clock.instant(), state.clock.now_millis());
+    Ok(reply::body(&call.request, serde_json::to_vec(&ProducerTable { data })?))
+}
+
+/// The topics of which the group has offsets.
+pub(super) fn topics(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let header: GroupRequest<'_> = call.request.header()?;
+    let list = TopicList {
+        broker_addr: Some(state.store_host.to_string()),
+        topic_list: state.offsets.topics_of(header.group),
     };
-    let mut consumed: Vec<(MessageQueue, i64)> = Vec::new();
-    let mut consume_tps = 0.0;
-    for topic in topics {
-        let Some(config) = state.topics.get(&topic) else { continue };
-        // What the group no longer subscribes to says nothing about its progress.
-        let (subscriptions, subscribes) = state.consumers.subscribes(group, &topic);
-        if subscriptions > 0 && !subscribes {
-            continue;
-        }
-        for queue_id in 0..config.read_queue_nums {
-            let offset = state.offsets.get(group, &topic, queue_id).unwrap_or(0).max(0);
-            let queue = MessageQueue { topic: topic.clone(), broker_name: state.name().to_owned(), queue_id };
-            consumed.push((queue, offset));
-        }
-        consume_tps += state.stats.group_get_rate(&topic, group);
+    Ok(reply::body(&call.request, serde_json::to_vec(&list)?))
+}
+
+pub(super) fn subscription(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let header: GroupTopicRequest<'_> = call.request.header()?;
+    let interest = state.consumers.interest(header.group, header.topic);
+    let subscription = interest.and_then(|interest| interest.subscription);
+    let body = GroupSubscription {
+        group: header.group.to_owned(),
+        subscription_data: subscription.map(|subscription| subscription.data.clone()),
+        topic: header.topic.to_owned(),
+    };
+    Ok(reply::body(&call.request, serde_json::to_vec(&body)?))
+}
+
+/// Whether a group may consume a topic; sets it first, if the request says so.
+pub(super) fn forbidden(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let GroupForbiddenRequest { group, topic, readable } = call.request.header()?;
+    if let Some(readable) = readable {
+        state.groups.forbid(group, topic, !readable)?;
     }
-    let store = state.store.clone();
-    Ok(reply::from_disk(&call.request, move |request| {
-        let mut stats = ConsumeStats { consume_tps, ..ConsumeStats::default() };
-        for (queue, offset) in consumed {
-            let last =
-                (offset > 0).then(|| store.store_time(&queue.topic, queue.queue_id, offset - 1)).flatten();
-            let offsets = OffsetWrapper {
-                broker_offset: store.max_offset(&queue.topic, queue.queue_id).max(0),
-                consumer_offset: offset,
-                last_timestamp: last.unwrap_or(0),
-                pull_offset: offset,
-            };
-            stats.offset_table.insert(queue, offsets);
-        }
-        Ok(Frame::response(request, ResponseCode::SUCCESS).with_body(stats.to_body()?))
-    }))
+    let body = GroupForbidden {
+        group: group.to_owned(),
+        readable: !state.groups.is_forbidden(group, topic),
+        topic: topic.to_owned(),
+    };
+    Ok(reply::body(&call.request, serde_json::to_vec(&body)?))
 }

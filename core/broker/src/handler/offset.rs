@@ -42,8 +42,11 @@ pub(super) fn update_consumer_offset(state: &State, call: &mut Call<'_>) -> Resu
     if queue_id < 0 || queue_id >= config.read_queue_nums.max(config.write_queue_nums) {
         return Err(invalid(format!("queueId {queue_id} of topic {topic} does not exist")));
     }
-    state.offsets.commit(consumer_group, topic, queue_id, commit_offset);
-    Ok(reply::ok(&call.request))
+    if state.offsets.commit(consumer_group, topic, queue_id, commit_offset) {
+        return Ok(reply::ok(&call.request));
+    }
+    let answer = Frame::response(&call.request, ResponseCode::SUCCESS);
+    Ok(answer.with_remark("Offset has been previously reset").into())
 }
 
 pub(super) fn max_offset(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {

@@ -42,9 +42,17 @@ pub(super) fn pull(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal>
     check_queue(state, &header, &group)?;
     let filter = filter(state, &header, &group)?;
 
-    let committing = header.sys_flag & pull_flag::COMMIT_OFFSET != 0;
-    if committing && !call.resumed && header.commit_offset >= 0 {
-        state.offsets.commit(header.consumer_group, header.topic, header.queue_id, header.commit_offset);
+    let committing =
+        header.sys_flag & pull_flag::COMMIT_OFFSET != 0 && !call.resumed && header.commit_offset >= 0;
+    let reset = state.offsets.pull(
+        header.consumer_group,
+        header.topic,
+        header.queue_id,
+        header.queue_offset,
+        committing.then_some(header.commit_offset),
+    );
+    if let Some(reset) = reset {
+        return Ok(moved(state, &call.request, &header, reset));
     }
     let filter = (!filter.is_all()).then_some(filter);
     if is_cold(&state.store, &header) {
@@ -66,7 +74,9 @@ pub(super) fn pull(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal>
     let found = u64::try_from(read.count).unwrap_or(0);
     let answer = answer(&call.request, &header, read);
     if found > 0 {
-        state.stats.handed_out(header.topic, header.consumer_group, found, &mut call.scratch.text);
+        let bytes = answer.slices.iter().map(|slice| slice.len() as u64).sum();
+        let text = &mut call.scratch.text;
+        state.stats.handed_out(header.topic, header.consumer_group, found, bytes, text);
     } else {
         state.stats.missed.add(1);
     }
@@ -114,6 +124,12 @@ fn filter(
             return Err(no_permission(format!(
                 "the consumer group[{}] can not consume by broadcast way",
                 header.consumer_group
+            )));
+        }
+        if state.groups.is_forbidden(header.consumer_group, header.topic) {
+            return Err(no_permission(format!(
+                "the consumer group[{}] is forbidden for topic[{}]",
+                header.consumer_group, header.topic
             )));
         }
         let Some(subscription) = interest.subscription else {
@@ -180,6 +196,19 @@ fn answer(request: &Frame, header: &PullMessageRequest<'_>, read: Read) -> Answe
     Answer { frame, slices: read.slices }
 }
 
+/// The answer to the first pull after an admin has set the group's offset.
+fn moved(state: &State, request: &Frame, header: &PullMessageRequest<'_>, offset: i64) -> Reply {
+    let frame = Frame::response(request, ResponseCode::PULL_OFFSET_MOVED)
+        .with_header(&PullMessageResponse {
+            suggest_which_broker_id: 0,
+            next_begin_offset: offset,
+            min_offset: state.store.min_offset(header.topic, header.queue_id),
+            max_offset: state.store.max_offset(header.topic, header.queue_id),
+        })
+        .with_remark("OFFSET_RESET");
+    frame.into()
+}
+
 /// Parks the pull until a message arrives in its queue or its time is over.
 fn hold(
     state: &State,
@@ -232,7 +261,8 @@ fn read_cold(
         }
         if read.count > 0 {
             let found = u64::try_from(read.count).unwrap_or(0);
-            stats.handed_out(&topic, &group, found, &mut String::new());
+            let bytes = read.slices.iter().map(|slice| slice.len() as u64).sum();
+            stats.handed_out(&topic, &group, found, bytes, &mut String::new());
         } else {
             stats.missed.add(1);
         }

@@ -88,7 +88,10 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
         level,
         &mut scratch.text,
     )?;
-    state.stats.stored(&topic.topic_name, 1, appended.size as u64);
+    let size = appended.size as u64;
+    state.stats.stored(&topic.topic_name, 1, size);
+    let origin = properties.get(key::RETRY_TOPIC).unwrap_or_else(|| record.topic());
+    state.stats.came_back(origin, header.group, size, &mut scratch.text);
     let answer = mq_protocol::Frame::response(request, mq_protocol::ResponseCode::SUCCESS);
     if !state.intake.sync_flush || request.is_oneway() {
         return Ok(answer.into());

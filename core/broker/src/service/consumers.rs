@@ -23,7 +23,8 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn silence(&self, now: Instant) -> Duration {
+    /// For how long nothing was heard of it.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.seen)
     }
 
@@ -211,6 +212,12 @@ impl Consumers {
     pub(crate) fn find(&self, group: &str, client_id: &str) -> Option<Member> {
         let groups = self.groups.read();
         groups.get(group)?.members.values().find(|member| member.client_id == client_id).cloned()
+    }
+
+    /// All members of a group.
+    pub(crate) fn members(&self, group: &str) -> Vec<Member> {
+        let groups = self.groups.read();
+        groups.get(group).map(|group| group.members.values().cloned().collect()).unwrap_or_default()
     }
 
     /// The groups whose members subscribe to a topic.

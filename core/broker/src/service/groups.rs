@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mq_protocol::ResponseCode;
-use mq_protocol::body::{DataVersion, GroupConfig, GroupTable};
+use mq_protocol::body::{DataVersion, GroupConfig, GroupTable, perm};
 use mq_protocol::name::{SYSTEM_GROUPS, check_group, is_system_group};
 use mq_store::Store;
 use parking_lot::RwLock;
@@ -112,6 +112,40 @@ impl Groups {
         }
         info!(group, "consumer group deleted");
         self.save().map(|()| true)
+    }
+
+    /// The names of all groups.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.table.read().groups.keys().cloned().collect()
+    }
+
+    /// Whether a group may not consume a topic (`getForbidden`, of reading).
+    pub(crate) fn is_forbidden(&self, group: &str, topic: &str) -> bool {
+        let table = self.table.read();
+        table
+            .forbidden
+            .get(group)
+            .and_then(|topics| topics.get(topic))
+            .is_some_and(|bits| bits & perm::READ != 0)
+    }
+
+    /// Sets whether a group may not consume a topic (`updateForbidden`).
+    pub(crate) fn forbid(&self, group: &str, topic: &str, forbidden: bool) -> Result<(), Refusal> {
+        {
+            let mut table = self.table.write();
+            let topics = table.forbidden.entry(group.to_owned()).or_default();
+            let bits = topics.entry(topic.to_owned()).or_default();
+            *bits = if forbidden { *bits | perm::READ } else { *bits & !perm::READ };
+            if *bits == 0 {
+                topics.remove(topic);
+            }
+            if topics.is_empty() {
+                table.forbidden.remove(group);
+            }
+            table.version.advance(now_millis());
+        }
+        info!(group, topic, forbidden, "group's right to consume set");
+        self.save()
     }
 
     /// All groups with their version.

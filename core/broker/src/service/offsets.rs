@@ -15,20 +15,29 @@ use crate::server::Refusal;
 /// Commits after which the table's version moves (`consumerOffsetUpdateVersionStep`).
 const COMMITS_PER_VERSION: u64 = 500;
 
-type Queues = BTreeMap<i32, i64>;
-
-/// All committed offsets.
+/// All committed offsets, and what belongs to them while the broker runs.
 #[derive(Debug)]
 pub(crate) struct Offsets {
     table: Mutex<Table>,
     file: SavedFile,
 }
 
+/// Where a group is in one queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// The next offset, as the group committed it.
+    committed: Option<i64>,
+    /// The offset of the last pull.
+    pulled: Option<i64>,
+    /// Where an admin wants the group to go on; its next pull learns of it, and until then its commits do not count.
+    reset: Option<i64>,
+}
+
 #[derive(Debug, Default)]
 struct Table {
     version: DataVersion,
-    /// Group → topic → queue → next offset.
-    groups: HashMap<String, HashMap<String, Queues>>,
+    /// Group → topic → queue → place.
+    groups: HashMap<String, HashMap<String, BTreeMap<i32, Place>>>,
     commits: u64,
     /// Whether the file is behind.
     dirty: bool,
@@ -39,7 +48,7 @@ struct Table {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct OffsetTable {
     pub(crate) data_version: DataVersion,
-    pub(crate) offset_table: BTreeMap<String, Queues>,
+    pub(crate) offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
 impl Offsets {
@@ -49,7 +58,9 @@ impl Offsets {
         let mut table = Table { version: saved.data_version, ..Table::default() };
         for (key, queues) in saved.offset_table {
             if let Some((topic, group)) = key.split_once('@') {
-                table.groups.entry(group.to_owned()).or_default().insert(topic.to_owned(), queues);
+                for (queue, offset) in queues {
+                    table.place(group, topic, queue).committed = Some(offset);
+                }
             }
         }
         Ok(Offsets { table: Mutex::new(table), file })
@@ -57,40 +68,92 @@ impl Offsets {
 
     /// The next offset that the group wants of a queue, if it ever committed one.
     pub(crate) fn get(&self, group: &str, topic: &str, queue: i32) -> Option<i64> {
-        self.table.lock().groups.get(group)?.get(topic)?.get(&queue).copied()
+        self.table.lock().known(group, topic, queue)?.committed
     }
 
-    /// Sets the next offset; smaller than before is allowed.
-    pub(crate) fn commit(&self, group: &str, topic: &str, queue: i32, offset: i64) {
+    /// The offset of the group's last pull from a queue; what it committed, if it has not pulled.
+    pub(crate) fn pulled(&self, group: &str, topic: &str, queue: i32) -> Option<i64> {
+        let place = self.table.lock().known(group, topic, queue)?;
+        place.pulled.or(place.committed)
+    }
+
+    /// Sets the next offset; smaller than before is allowed. `false` if it does not count because the offset has been
+    /// reset and the group does not know it yet.
+    pub(crate) fn commit(&self, group: &str, topic: &str, queue: i32, offset: i64) -> bool {
         let mut table = self.table.lock();
-        if !table.groups.contains_key(group) {
-            table.groups.insert(group.to_owned(), HashMap::new());
+        let place = table.place(group, topic, queue);
+        if place.reset.is_some() {
+            return false;
         }
-        let Some(topics) = table.groups.get_mut(group) else { return };
-        let before = match topics.get_mut(topic) {
-            Some(queues) => queues.insert(queue, offset),
-            None => {
-                topics.insert(topic.to_owned(), BTreeMap::from([(queue, offset)]));
-                None
-            }
-        };
-        table.dirty |= before != Some(offset);
-        table.commits += 1;
-        if table.commits.is_multiple_of(COMMITS_PER_VERSION) {
-            table.version.advance(now_millis());
+        let before = place.committed.replace(offset);
+        table.note_commit(before != Some(offset));
+        true
+    }
+
+    /// Notes a pull at `offset` and what it commits; the offset where the group is to go on instead, if it was reset.
+    pub(crate) fn pull(
+        &self,
+        group: &str,
+        topic: &str,
+        queue: i32,
+        offset: i64,
+        commit: Option<i64>,
+    ) -> Option<i64> {
+        let mut table = self.table.lock();
+        let place = table.place(group, topic, queue);
+        if let Some(reset) = place.reset.take() {
+            place.pulled = Some(reset);
+            return Some(reset);
         }
+        place.pulled = Some(offset);
+        if let Some(commit) = commit {
+            let before = place.committed.replace(commit);
+            table.note_commit(before != Some(commit));
+        }
+        None
+    }
+
+    /// Has the group go on at `offset` (`assignResetOffset`).
+    pub(crate) fn reset(&self, group: &str, topic: &str, queue: i32, offset: i64) {
+        let mut table = self.table.lock();
+        *table.place(group, topic, queue) =
+            Place { committed: Some(offset), pulled: None, reset: Some(offset) };
+        table.note_commit(true);
+    }
+
+    /// Gives `to` the offsets that `from` has of a topic.
+    pub(crate) fn copy(&self, from: &str, to: &str, topic: &str) {
+        let mut table = self.table.lock();
+        let queues = table.groups.get(from).and_then(|topics| topics.get(topic));
+        let committed =
+            queues.into_iter().flatten().filter_map(|(queue, place)| Some((*queue, place.committed?)));
+        let copied: BTreeMap<i32, Place> = committed
+            .map(|(queue, offset)| (queue, Place { committed: Some(offset), ..Place::default() }))
+            .collect();
+        if !copied.is_empty() {
+            table.groups.entry(to.to_owned()).or_default().insert(topic.to_owned(), copied);
+            table.note_commit(true);
+        }
+    }
+
+    /// What a group has committed of a topic, by queue.
+    pub(crate) fn of_topic(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let table = self.table.lock();
+        let queues = table.groups.get(group).and_then(|topics| topics.get(topic));
+        queues.map(committed).unwrap_or_default()
     }
 
     /// The topics of which a group has committed offsets.
     pub(crate) fn topics_of(&self, group: &str) -> Vec<String> {
         let table = self.table.lock();
-        table.groups.get(group).map(|topics| topics.keys().cloned().collect()).unwrap_or_default()
+        let topics = table.groups.get(group).into_iter().flatten();
+        topics.filter(|(_, queues)| has_committed(queues)).map(|(topic, _)| topic.clone()).collect()
     }
 
     /// The groups that have committed offsets of a topic.
     pub(crate) fn groups_of(&self, topic: &str) -> Vec<String> {
         let table = self.table.lock();
-        let groups = table.groups.iter().filter(|(_, topics)| topics.contains_key(topic));
+        let groups = table.groups.iter().filter(|(_, topics)| topics.get(topic).is_some_and(has_committed));
         groups.map(|(group, _)| group.clone()).collect()
     }
 
@@ -132,13 +195,50 @@ impl Offsets {
 }
 
 impl Table {
+    fn known(&self, group: &str, topic: &str, queue: i32) -> Option<Place> {
+        self.groups.get(group)?.get(topic)?.get(&queue).copied()
+    }
+
+    /// The place of a group in a queue, made if it is new.
+    fn place(&mut self, group: &str, topic: &str, queue: i32) -> &mut Place {
+        known_or_new(known_or_new(&mut self.groups, group), topic).entry(queue).or_default()
+    }
+
+    fn note_commit(&mut self, changed: bool) {
+        self.dirty |= changed;
+        self.commits += 1;
+        if self.commits.is_multiple_of(COMMITS_PER_VERSION) {
+            self.version.advance(now_millis());
+        }
+    }
+
     fn to_content(&self) -> OffsetTable {
         let mut offset_table = BTreeMap::new();
         for (group, topics) in &self.groups {
             for (topic, queues) in topics {
-                offset_table.insert(format!("{topic}@{group}"), queues.clone());
+                let queues = committed(queues);
+                if !queues.is_empty() {
+                    offset_table.insert(format!("{topic}@{group}"), queues);
+                }
             }
         }
         OffsetTable { data_version: self.version, offset_table }
     }
+}
+
+/// The value of a name, made if it is new; unlike `entry` it copies a new name only.
+fn known_or_new<'a, T: Default>(map: &'a mut HashMap<String, T>, name: &str) -> &'a mut T {
+    if map.contains_key(name) {
+        #[expect(clippy::expect_used, reason = "it was found in the line before")]
+        return map.get_mut(name).expect("the name is known");
+    }
+    map.entry(name.to_owned()).or_default()
+}
+
+fn committed(queues: &BTreeMap<i32, Place>) -> BTreeMap<i32, i64> {
+    queues.iter().filter_map(|(queue, place)| Some((*queue, place.committed?))).collect()
+}
+
+fn has_committed(queues: &BTreeMap<i32, Place>) -> bool {
+    queues.values().any(|place| place.committed.is_some())
 }

@@ -1,10 +1,10 @@
 //! Who produces: the members of each producer group (`ProducerManager`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mq_protocol::body::ConnectionInfo;
+use mq_protocol::body::{ConnectionInfo, ProducerInfo};
 use parking_lot::Mutex;
 
 use super::consumers::Member;
@@ -76,6 +76,18 @@ impl Producers {
             members.retain(|_, member| stays(member));
             !members.is_empty()
         });
+    }
+
+    /// The members of all groups; `instant` and `millis` are the same moment.
+    pub(crate) fn all(&self, instant: Instant, millis: i64) -> BTreeMap<String, Vec<ProducerInfo>> {
+        let info = |member: &Member| {
+            let silence = i64::try_from(member.silence(instant).as_millis()).unwrap_or(i64::MAX);
+            let ConnectionInfo { client_addr, client_id, language, version } = member.info();
+            let last_update_timestamp = millis.saturating_sub(silence);
+            ProducerInfo { client_id, language, last_update_timestamp, remote_ip: client_addr, version }
+        };
+        let groups = self.groups.lock();
+        groups.iter().map(|(name, members)| (name.clone(), members.values().map(info).collect())).collect()
     }
 
     /// The members of a group for admin answers; `None` if there are none.

@@ -120,7 +120,7 @@ async fn figures_of_topics_groups_and_the_broker() {
         assert_eq!((of_queue(1).max_offset, of_queue(0).max_offset), (5, 0));
         assert!(of_queue(1).last_update_timestamp > 0);
 
-        let header = ConsumeStatsRequest { consumer_group: "g", topic: None };
+        let header = ConsumeStatsRequest { consumer_group: "g", topic: None, topic_list: None };
         let stats = c.ok(Frame::request(RequestCode::GET_CONSUME_STATS, &header)).await;
         let stats: ConsumeStats = fastjson::from_slice(&stats.body).unwrap();
         let queue = stats.offset_table.iter().find(|(queue, _)| queue.queue_id == 1).unwrap().1;

@@ -8,5 +8,6 @@ mod consuming;
 mod hostile;
 mod lifecycle;
 mod namesrv;
+mod progress;
 mod sending;
 mod testing;

@@ -62,7 +62,8 @@ impl Admin {
         let group = self.client.wrap(group).into_owned();
         let topic = topic.map(|topic| self.client.wrap(topic).into_owned());
         let route = self.route_of(&name::retry_topic(&group)).await?;
-        let header = ConsumeStatsRequest { consumer_group: &group, topic: topic.as_deref() };
+        let header =
+            ConsumeStatsRequest { consumer_group: &group, topic: topic.as_deref(), topic_list: None };
         let mut all = ConsumeStats::default();
         for (_, frame) in self.each_broker(&route, RequestCode::GET_CONSUME_STATS, &header).await? {
             let stats: ConsumeStats = read(&frame, "the group's progress")?;

@@ -77,11 +77,14 @@ impl ConsumeStats {
 pub(super) fn queue_map<'de, D: Deserializer<'de>, V: DeserializeOwned>(
     deserializer: D,
 ) -> Result<BTreeMap<MessageQueue, V>, D::Error> {
-    let texts = BTreeMap::<String, V>::deserialize(deserializer)?;
-    let parse = |(key, value): (String, V)| {
-        serde_json::from_str(&key).map(|queue| (queue, value)).map_err(D::Error::custom)
-    };
-    texts.into_iter().map(parse).collect()
+    queue_map_text(BTreeMap::<String, V>::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Parses the keys of such a map.
+pub(super) fn queue_map_text<V>(
+    texts: BTreeMap<String, V>,
+) -> Result<BTreeMap<MessageQueue, V>, serde_json::Error> {
+    texts.into_iter().map(|(key, value)| Ok((serde_json::from_str(&key)?, value))).collect()
 }
 
 #[cfg(test)]

@@ -22,7 +22,74 @@ header! {
     /// GET_CONSUME_STATS (208).
     ConsumeStatsRequest<'a> {
         consumer_group: &'a str = "consumerGroup",
+        /// Blank for all topics of the group.
         topic: Option<&'a str> = "topic",
+        /// Topics with `;` between, whether the group subscribes to them or not.
+        topic_list: Option<&'a str> = "topicList",
+    }
+}
+
+header! {
+    /// A request about a group and a topic: QUERY_CONSUME_TIME_SPAN (303), QUERY_SUBSCRIPTION_BY_CONSUMER (345).
+    GroupTopicRequest<'a> {
+        group: &'a str = "group",
+        topic: &'a str = "topic",
+    }
+}
+
+header! {
+    /// UPDATE_AND_GET_GROUP_FORBIDDEN (353).
+    GroupForbiddenRequest<'a> {
+        group: &'a str = "group",
+        topic: &'a str = "topic",
+        /// Absent: nothing is changed.
+        readable: Option<bool> = "readable",
+    }
+}
+
+header! {
+    /// CLONE_GROUP_OFFSET (314).
+    CloneGroupOffsetRequest<'a> {
+        src_group: &'a str = "srcGroup",
+        dest_group: &'a str = "destGroup",
+        topic: Option<&'a str> = "topic",
+        offline: Option<bool> = "offline",
+    }
+}
+
+header! {
+    /// QUERY_CORRECTION_OFFSET (308).
+    CorrectionOffsetRequest<'a> {
+        /// Groups with `,` between that do not count.
+        filter_groups: Option<&'a str> = "filterGroups",
+        compare_group: &'a str = "compareGroup",
+        topic: &'a str = "topic",
+    }
+}
+
+header! {
+    /// VIEW_BROKER_STATS_DATA (315).
+    ViewStatsRequest<'a> {
+        stats_name: &'a str = "statsName",
+        stats_key: &'a str = "statsKey",
+    }
+}
+
+header! {
+    /// GET_BROKER_CONSUME_STATS (317).
+    BrokerConsumeStatsRequest {
+        is_order: bool = "isOrder",
+    }
+}
+
+header! {
+    /// QUERY_CONSUME_QUEUE (321).
+    ConsumeQueueRequest<'a> {
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        index: i64 = "index",
+        count: i32 = "count",
+        consumer_group: Option<&'a str> = "consumerGroup",
     }
 }
 
