@@ -249,7 +249,7 @@ async fn queues_counters_and_rights_are_shown_and_cleaned() {
 
         let pulled = c.pull("g", "T", 0, 0, "*").await;
         let back = SendMsgBackRequest {
-            offset: i64::try_from(pulled.records[0].layout().physical_offset).unwrap(),
+            offset: pulled.records[0].layout().physical_offset,
             group: "g",
             delay_level: 0,
             origin_msg_id: None,
