@@ -22,8 +22,8 @@ use crate::remoting::{NameServers, Peer, Remoting};
 use crate::route::{Route, Routes, Template, Topic};
 use crate::tasks::Tasks;
 use crate::{
-    Admin, ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PushConsumer,
-    PushConsumerConfig, producer,
+    Admin, ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PullConsumer,
+    PullConsumerConfig, PushConsumer, PushConsumerConfig, producer,
 };
 
 mod group;
@@ -131,6 +131,16 @@ impl Client {
     ) -> Result<PushConsumer, Error> {
         self.inner.check_open()?;
         PushConsumer::start(self.inner.clone(), config, listener).await
+    }
+
+    /// Starts a pull consumer. With subscriptions in the settings it has its share of the queues when this returns;
+    /// without, it waits for [`PullConsumer::subscribe`] or [`PullConsumer::assign`].
+    ///
+    /// # Errors
+    /// As [`Client::push_consumer`].
+    pub async fn pull_consumer(&self, config: PullConsumerConfig) -> Result<PullConsumer, Error> {
+        self.inner.check_open()?;
+        PullConsumer::start(self.inner.clone(), config).await
     }
 
     /// Administration of the cluster.

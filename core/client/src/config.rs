@@ -8,6 +8,10 @@ use mq_protocol::{Encoding, Language, compression::Compression, name};
 use crate::setting::{choice, declare};
 use crate::{Error, ErrorCode};
 
+mod pull_consumer;
+
+pub use pull_consumer::PullConsumerConfig;
+
 choice! {
     /// How headers are written on the wire; both are understood on reading.
     SerializeType {
@@ -349,15 +353,7 @@ impl PushConsumerConfig {
     pub fn check(&self) -> Result<(), Error> {
         self.check_limits()?;
         name::check_group(&self.group)?;
-        if self.consumer_timeout_when_suspend <= self.broker_suspend_max_time {
-            return Err(Error::new(
-                ErrorCode::Config,
-                format!(
-                    "setting 'consumer_timeout_when_suspend' is {:?}; it must be longer than 'broker_suspend_max_time' with {:?}",
-                    self.consumer_timeout_when_suspend, self.broker_suspend_max_time
-                ),
-            ));
-        }
+        check_suspend(self.consumer_timeout_when_suspend, self.broker_suspend_max_time)?;
         if self.lock_max_live_time <= self.lock_interval {
             return Err(Error::new(
                 ErrorCode::Config,
@@ -367,12 +363,7 @@ impl PushConsumerConfig {
                 ),
             ));
         }
-        if self.is_broadcasting() && self.offset_dir.trim().is_empty() {
-            return Err(Error::new(
-                ErrorCode::Config,
-                "setting 'offset_dir' is empty; name the directory in which a BROADCASTING consumer keeps its offsets",
-            ));
-        }
+        check_offset_dir(self.message_model, &self.offset_dir)?;
         self.allocation(str::to_owned)?;
         self.start_timestamp()?;
         for topic in self.subscriptions.keys() {
@@ -398,22 +389,51 @@ impl PushConsumerConfig {
         self.message_model == MessageModel::Broadcasting
     }
 
-    /// Where `consume_from_where = TIMESTAMP` begins, in milliseconds since 1970.
     pub(crate) fn start_timestamp(&self) -> Result<i64, Error> {
-        use chrono::{Local, NaiveDateTime, TimeDelta, TimeZone, Utc};
-        let text = self.consume_timestamp.trim();
-        if text.is_empty() {
-            return Ok((Utc::now() - TimeDelta::minutes(30)).timestamp_millis());
-        }
-        if text.len() == 14
-            && let Ok(time) = NaiveDateTime::parse_from_str(text, "%Y%m%d%H%M%S")
-        {
-            // A time that the clock change skips or doubles: the earlier reading loses no message.
-            let local = Local.from_local_datetime(&time).earliest();
-            return Ok(local.map_or_else(|| time.and_utc().timestamp_millis(), |t| t.timestamp_millis()));
-        }
-        let millis = text.parse::<i64>().ok().filter(|millis| *millis >= 0 && text.len() != 14);
-        millis.ok_or_else(|| {
+        start_timestamp(&self.consume_timestamp)
+    }
+}
+
+/// The time limit of a pull must leave the broker the time that it may hold the pull.
+fn check_suspend(limit: Duration, hold: Duration) -> Result<(), Error> {
+    if limit > hold {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::Config,
+        format!(
+            "setting 'consumer_timeout_when_suspend' is {limit:?}; it must be longer than 'broker_suspend_max_time' with {hold:?}"
+        ),
+    ))
+}
+
+/// A broadcasting consumer keeps its offsets itself.
+fn check_offset_dir(model: MessageModel, dir: &str) -> Result<(), Error> {
+    if model == MessageModel::Broadcasting && dir.trim().is_empty() {
+        return Err(Error::new(
+            ErrorCode::Config,
+            "setting 'offset_dir' is empty; name the directory in which a BROADCASTING consumer keeps its offsets",
+        ));
+    }
+    Ok(())
+}
+
+/// Where `consume_from_where = TIMESTAMP` begins, in milliseconds since 1970.
+fn start_timestamp(text: &str) -> Result<i64, Error> {
+    use chrono::{Local, NaiveDateTime, TimeDelta, TimeZone, Utc};
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok((Utc::now() - TimeDelta::minutes(30)).timestamp_millis());
+    }
+    if text.len() == 14
+        && let Ok(time) = NaiveDateTime::parse_from_str(text, "%Y%m%d%H%M%S")
+    {
+        // A time that the clock change skips or doubles: the earlier reading loses no message.
+        let local = Local.from_local_datetime(&time).earliest();
+        return Ok(local.map_or_else(|| time.and_utc().timestamp_millis(), |t| t.timestamp_millis()));
+    }
+    let millis = text.parse::<i64>().ok().filter(|millis| *millis >= 0 && text.len() != 14);
+    millis.ok_or_else(|| {
             Error::new(
                 ErrorCode::Config,
                 format!(
@@ -421,7 +441,6 @@ impl PushConsumerConfig {
                 ),
             )
         })
-    }
 }
 
 #[cfg(test)]
@@ -491,6 +510,7 @@ mod tests {
         let mut client = ClientConfig::default();
         let mut producer = ProducerConfig::default();
         let mut consumer = PushConsumerConfig::default();
+        let mut puller = PullConsumerConfig::default();
         for setting in settings() {
             let empty_is_absent = setting.kind == Kind::Addresses;
             if setting.default.is_empty() && empty_is_absent {
@@ -500,11 +520,13 @@ mod tests {
                 crate::setting::Scope::Client => client.set(setting.name, &setting.default).unwrap(),
                 crate::setting::Scope::Producer => producer.set(setting.name, &setting.default).unwrap(),
                 crate::setting::Scope::PushConsumer => consumer.set(setting.name, &setting.default).unwrap(),
+                crate::setting::Scope::PullConsumer => puller.set(setting.name, &setting.default).unwrap(),
             }
         }
         assert_eq!(client, ClientConfig::default());
         assert_eq!(producer, ProducerConfig::default());
         assert_eq!(consumer, PushConsumerConfig::default());
+        assert_eq!(puller, PullConsumerConfig::default());
     }
 
     #[test]

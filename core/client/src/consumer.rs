@@ -38,8 +38,7 @@ use dispatch::{Call, Ready};
 pub use listener::{ConsumeResult, Listener};
 pub(crate) use offset::Offsets;
 use process_queue::ProcessQueue;
-use subscription::Subscription;
-pub(crate) use subscription::check_expression;
+pub(crate) use subscription::{Subscription, check_expression};
 pub use warning::{Warning, WarningCode};
 
 /// Messages that admin tools may have consumed directly at a time.

@@ -22,6 +22,7 @@ mod consumer;
 mod error;
 mod message;
 mod producer;
+mod pull_consumer;
 mod remoting;
 mod route;
 mod setting;
@@ -32,7 +33,7 @@ pub use admin::{Admin, Target};
 pub use client::Client;
 pub use config::{
     AllocateStrategy, ClientConfig, CompressType, ConsumeFrom, ConsumeMode, MessageModel, ProducerConfig,
-    PushConsumerConfig, SerializeType,
+    PullConsumerConfig, PushConsumerConfig, SerializeType,
 };
 pub use consumer::{ConsumeResult, Listener, PushConsumer, Warning, WarningCode};
 pub use error::{Error, ErrorCode};
@@ -41,5 +42,6 @@ pub use mq_protocol::Language;
 pub use mq_protocol::body;
 pub use mq_protocol::body::MessageQueue;
 pub use producer::{Producer, split_batch};
+pub use pull_consumer::{PullConsumer, QueueChange};
 pub use setting::{Kind, Scope, Setting, settings};
 pub use view::MessageView;

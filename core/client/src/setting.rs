@@ -15,6 +15,8 @@ pub enum Scope {
     Producer,
     /// [`crate::PushConsumerConfig`].
     PushConsumer,
+    /// [`crate::PullConsumerConfig`].
+    PullConsumer,
 }
 
 impl Scope {
@@ -25,6 +27,7 @@ impl Scope {
             Scope::Client => "client",
             Scope::Producer => "producer",
             Scope::PushConsumer => "push_consumer",
+            Scope::PullConsumer => "pull_consumer",
         }
     }
 }
@@ -366,6 +369,7 @@ pub fn settings() -> &'static [Setting] {
         crate::ClientConfig::table(&mut table);
         crate::ProducerConfig::table(&mut table);
         crate::PushConsumerConfig::table(&mut table);
+        crate::PullConsumerConfig::table(&mut table);
         table
     });
     &TABLE

@@ -286,10 +286,25 @@ pub(crate) fn split_inner_batch(record: MessageRecord, into: &mut Vec<MessageRec
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
+    /// A message at this offset.
+    pub(crate) fn view(topic: &str, queue_offset: i64) -> MessageView {
+        open(record_at(queue_offset, topic, 0, b"x", ""), "", 10).unwrap()
+    }
+
     fn record(topic: &str, sys_flag: i32, body: &[u8], properties: &str) -> MessageRecord {
+        record_at(10, topic, sys_flag, body, properties)
+    }
+
+    fn record_at(
+        queue_offset: i64,
+        topic: &str,
+        sys_flag: i32,
+        body: &[u8],
+        properties: &str,
+    ) -> MessageRecord {
         let message = NewRecord {
             topic,
             queue_id: 3,
@@ -305,7 +320,7 @@ mod tests {
             properties,
         };
         let mut bytes = BytesMut::new();
-        message.encode(Place { queue_offset: 10, physical_offset: 4096, store_timestamp: 5 }, &mut bytes);
+        message.encode(Place { queue_offset, physical_offset: 4096, store_timestamp: 5 }, &mut bytes);
         MessageRecord::take(&mut bytes.freeze()).unwrap().unwrap()
     }
 
