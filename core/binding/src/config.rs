@@ -2,7 +2,8 @@
 
 use mq_broker::BrokerConfig;
 use mq_client::{
-    ClientConfig, Error, ErrorCode, ProducerConfig, PushConsumerConfig, Scope, Setting, settings,
+    ClientConfig, Error, ErrorCode, ProducerConfig, PullConsumerConfig, PushConsumerConfig, Scope, Setting,
+    settings,
 };
 
 /// Short names of the embedded broker's settings that users set most, beside Apache's.
@@ -84,6 +85,14 @@ impl Config {
         self.fill(PushConsumerConfig::default(), PushConsumerConfig::set)
     }
 
+    /// Settings of a pull consumer.
+    ///
+    /// # Errors
+    /// CONFIG: a setting is not a pull consumer's, or its value is not acceptable.
+    pub fn pull_consumer(&self) -> Result<PullConsumerConfig, Error> {
+        self.fill(PullConsumerConfig::default(), PullConsumerConfig::set)
+    }
+
     /// Settings of an embedded broker; it takes free ports unless told otherwise.
     ///
     /// # Errors
@@ -124,6 +133,7 @@ fn check(key: &str, value: &str) -> Result<(), Error> {
             Scope::Client => ClientConfig::default().set(key, value),
             Scope::Producer => ProducerConfig::default().set(key, value),
             Scope::PushConsumer => PushConsumerConfig::default().set(key, value),
+            Scope::PullConsumer => PullConsumerConfig::default().set(key, value),
         };
         match checked {
             Ok(()) => return Ok(()),
