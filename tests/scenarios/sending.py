@@ -157,7 +157,7 @@ def send_retried(world: World, language: str) -> None:
             try:
                 runner.call("send", **send)
             except RunnerError as error:
-                assert error.code == "BROKER" and error.fields["broker_code"] == 13, error.fields
+                assert error.code == "ARGUMENT" and error.fields["broker_code"] == 13, error.fields
             else:
                 raise AssertionError("a refused send was reported as sent")
             assert runner.call("send", **send)["receipt"]["queue_offset"] == 2
