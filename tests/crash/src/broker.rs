@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use mq_store::StoreConfig;
 
@@ -106,9 +107,24 @@ impl Broker {
         Ok(broker)
     }
 
-    /// What it has logged so far.
-    pub(crate) fn log(&self) -> Vec<String> {
+    fn log(&self) -> Vec<String> {
         self.log.lock().map(|log| log.clone()).unwrap_or_default()
+    }
+
+    /// What it has logged up to the first line with these words, for which it waits.
+    pub(crate) fn log_with(&self, words: &str) -> Result<Vec<String>, Problem> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut log = self.log();
+            if let Some(at) = log.iter().position(|line| line.contains(words)) {
+                log.truncate(at + 1);
+                return Ok(log);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the broker does not log '{words}':\n{}", log.join("\n")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// SIGKILL.

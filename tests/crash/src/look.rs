@@ -227,8 +227,8 @@ fn consumer_offsets(data: &Path, ledger: &Ledger) -> Result<(), Problem> {
 
 /// How many bytes of the log the start has read; they must not be more than what three runs wrote.
 pub(crate) fn recovery(broker: &Broker, ends: &[u64]) -> Result<u64, Problem> {
-    let log = broker.log();
-    let line = log.iter().find(|line| line.contains("the store is open"));
+    let log = broker.log_with("the store is open")?;
+    let line = log.last();
     let number = |name: &str| -> Option<u64> {
         line?.split_whitespace().find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
     };
