@@ -5,6 +5,7 @@ typedef struct mq_config mq_config;
 typedef struct mq_error mq_error;
 typedef struct mq_event mq_event;
 typedef struct mq_message mq_message;
+typedef struct mq_message_queues mq_message_queues;
 typedef struct mq_message_view mq_message_view;
 typedef struct mq_producer mq_producer;
 typedef struct mq_push_consumer mq_push_consumer;
@@ -54,6 +55,9 @@ struct mq_error *mq_message_set_property(struct mq_message *message,
 struct mq_error *mq_message_set_group(struct mq_message *message, const char *group, size_t group_len);
 struct mq_error *mq_message_set_delay_level(struct mq_message *message,
                                             int32_t level);
+struct mq_error *mq_message_set_wait_store(struct mq_message *message,
+                                           int32_t wait);
+struct mq_error *mq_message_set_flag(struct mq_message *message, int32_t flag);
 struct mq_error *mq_message_check(const struct mq_message *message);
 void mq_message_free(struct mq_message *message);
 const char *mq_receipt_message_id(const struct mq_receipt *receipt, size_t *len);
@@ -88,10 +92,27 @@ int64_t mq_message_view_born_timestamp(const struct mq_message_view *view);
 const char *mq_message_view_born_host(const struct mq_message_view *view, size_t *len);
 int64_t mq_message_view_store_timestamp(const struct mq_message_view *view);
 const char *mq_message_view_store_host(const struct mq_message_view *view, size_t *len);
+int32_t mq_message_view_flag(const struct mq_message_view *view);
 int32_t mq_message_view_reconsume_times(const struct mq_message_view *view);
 int32_t mq_message_view_delivery_attempt(const struct mq_message_view *view);
 struct mq_message_view *mq_message_view_clone(const struct mq_message_view *view);
 void mq_message_view_free(struct mq_message_view *view);
+const uint8_t *mq_message_view_packed(const struct mq_message_view *view,
+                                      size_t *len);
+struct mq_message_queues *mq_message_queues_new(void);
+struct mq_error *mq_message_queues_add(struct mq_message_queues *queues,
+                                       const char *topic,
+                                       size_t topic_len,
+                                       const char *broker_name,
+                                       size_t broker_name_len,
+                                       int32_t queue_id);
+size_t mq_message_queues_count(const struct mq_message_queues *queues);
+const char *mq_message_queues_topic(const struct mq_message_queues *queues,
+                                    size_t index,
+                                    size_t *len);
+const char *mq_message_queues_broker_name(const struct mq_message_queues *queues, size_t index, size_t *len);
+int32_t mq_message_queues_id(const struct mq_message_queues *queues, size_t index);
+void mq_message_queues_free(struct mq_message_queues *queues);
 struct mq_queue *mq_queue_new(void);
 struct mq_error *mq_queue_poll(struct mq_queue *queue,
                                struct mq_event **events,
@@ -111,12 +132,16 @@ int32_t mq_event_kind(const struct mq_event *event);
 uint64_t mq_event_tag(const struct mq_event *event);
 const struct mq_error *mq_event_error(const struct mq_event *event);
 const struct mq_receipt *mq_event_receipt(const struct mq_event *event);
+const struct mq_message_queues *mq_event_queues(const struct mq_event *event);
 size_t mq_event_message_count(const struct mq_event *event);
 const struct mq_message_view *mq_event_message(const struct mq_event *event, size_t index);
 struct mq_error *mq_event_reply(struct mq_event *event,
                                 int32_t result,
-                                int32_t delay_level);
+                                int32_t detail);
 uint64_t mq_event_take_token(struct mq_event *event);
+const char *mq_event_warning_name(const struct mq_event *event,
+                                  size_t *len);
+const char *mq_event_warning_message(const struct mq_event *event, size_t *len);
 int32_t mq_event_log_level(const struct mq_event *event);
 const char *mq_event_log_target(const struct mq_event *event,
                                 size_t *len);
@@ -159,6 +184,35 @@ struct mq_error *mq_producer_send_batch_async(struct mq_producer *producer,
                                               int64_t timeout_ms,
                                               struct mq_queue *queue,
                                               uint64_t tag);
+struct mq_error *mq_producer_send_to_queue(struct mq_producer *producer,
+                                           const struct mq_message *message,
+                                           const char *broker_name,
+                                           size_t broker_name_len,
+                                           int32_t queue_id,
+                                           int64_t timeout_ms,
+                                           struct mq_receipt **receipt);
+struct mq_error *mq_producer_send_to_queue_async(struct mq_producer *producer,
+                                                 const struct mq_message *message,
+                                                 const char *broker_name,
+                                                 size_t broker_name_len,
+                                                 int32_t queue_id,
+                                                 int64_t timeout_ms,
+                                                 struct mq_queue *queue,
+                                                 uint64_t tag);
+struct mq_error *mq_producer_queues(struct mq_producer *producer,
+                                    const char *topic,
+                                    size_t topic_len,
+                                    struct mq_message_queues **queues);
+struct mq_error *mq_producer_queues_async(struct mq_producer *producer,
+                                          const char *topic,
+                                          size_t topic_len,
+                                          struct mq_queue *queue,
+                                          uint64_t tag);
+struct mq_error *mq_producer_split_batch(struct mq_producer *producer,
+                                         const struct mq_message *const *messages,
+                                         size_t count,
+                                         size_t *lengths,
+                                         size_t *lists);
 struct mq_error *mq_producer_cancel(struct mq_producer *producer,
                                     struct mq_queue *queue,
                                     uint64_t tag);
@@ -188,9 +242,14 @@ struct mq_error *mq_push_consumer_start_async(struct mq_push_consumer *consumer,
 struct mq_error *mq_push_consumer_reply(struct mq_push_consumer *consumer,
                                         uint64_t token,
                                         int32_t result,
-                                        int32_t delay_level);
+                                        int32_t detail);
 struct mq_error *mq_push_consumer_suspend(struct mq_push_consumer *consumer);
 struct mq_error *mq_push_consumer_resume(struct mq_push_consumer *consumer);
+struct mq_error *mq_push_consumer_assignment(const struct mq_push_consumer *consumer,
+                                             struct mq_message_queues **queues);
+struct mq_error *mq_push_consumer_cancel(struct mq_push_consumer *consumer,
+                                         struct mq_queue *queue,
+                                         uint64_t tag);
 struct mq_error *mq_push_consumer_close(struct mq_push_consumer *consumer,
                                         int64_t timeout_ms);
 struct mq_error *mq_push_consumer_close_async(struct mq_push_consumer *consumer,

@@ -173,6 +173,11 @@
 #define MQ_EVENT_LOG 3
 
 /**
+ * Something is wrong around a push consumer, although it goes on. The log has it too.
+ */
+#define MQ_EVENT_WARNING 4
+
+/**
  * The messages are consumed.
  */
 #define MQ_CONSUME_SUCCESS 0
@@ -181,6 +186,12 @@
  * The messages shall be delivered again later.
  */
 #define MQ_CONSUME_LATER 1
+
+/**
+ * Orderly consumers: the messages come again, before all others of their queue, when the queue has rested. Others take it as
+ * `MQ_CONSUME_LATER`.
+ */
+#define MQ_CONSUME_SUSPEND 2
 
 /**
  * No log lines.
@@ -258,6 +269,15 @@ typedef struct mq_event mq_event;
  * be sent again, changed or freed as soon as the call has returned, also after an asynchronous one.
  */
 typedef struct mq_message mq_message;
+
+/**
+ * A list of message queues: those that a topic has on its brokers, or some of them. Not to be confused with
+ * `mq_queue`, on which events arrive.
+ *
+ * A queue is named by its topic, its broker and its number there; it goes in as these three. Lists that the
+ * library gives are immutable and may be read from any thread; one that is being made is for one thread at a time.
+ */
+typedef struct mq_message_queues mq_message_queues;
 
 /**
  * A message that arrived. Immutable: may be read from any thread.
@@ -451,6 +471,18 @@ struct mq_error *mq_message_set_delay_level(struct mq_message *message,
                                             int32_t level);
 
 /**
+ * Sets whether the broker answers only when the message is flushed and replicated as its own settings ask for (not 0, as it
+ * is at first), or as soon as it is in memory (0).
+ */
+struct mq_error *mq_message_set_wait_store(struct mq_message *message,
+                                           int32_t wait);
+
+/**
+ * Sets a number that travels along unread, 0 at first.
+ */
+struct mq_error *mq_message_set_flag(struct mq_message *message, int32_t flag);
+
+/**
  * Checks everything that needs no settings and no broker: topic, body, tag, keys, properties, delay. Every send does it too.
  *
  * Errors: `MQ_ERR_ARGUMENT`, `MQ_ERR_TOO_LARGE`; the text says what is not acceptable.
@@ -611,6 +643,11 @@ int64_t mq_message_view_store_timestamp(const struct mq_message_view *view);
 const char *mq_message_view_store_host(const struct mq_message_view *view, size_t *len);
 
 /**
+ * The number that the sender gave it with `mq_message_set_flag`, 0 as a rule.
+ */
+int32_t mq_message_view_flag(const struct mq_message_view *view);
+
+/**
  * How often it was given back before: 0 at first.
  */
 int32_t mq_message_view_reconsume_times(const struct mq_message_view *view);
@@ -629,6 +666,75 @@ struct mq_message_view *mq_message_view_clone(const struct mq_message_view *view
  * Frees a view made by `mq_message_view_clone`. NULL is allowed. Not for the borrowed views of `mq_event_message`.
  */
 void mq_message_view_free(struct mq_message_view *view);
+
+/**
+ * Everything about a message in one block, borrowed from the view: for languages in which each call into C costs. `len`
+ * takes its length. NULL with length 0 for NULL.
+ *
+ * Numbers are in the machine's own byte order and aligned as in a struct:
+ * @code
+ *  offset  type         what
+ *       0  uint32_t     size of this header, where the texts begin: 104 or, in later versions, more
+ *       4  int32_t      queue id
+ *       8  int64_t      queue offset
+ *      16  int64_t      born timestamp
+ *      24  int64_t      store timestamp
+ *      32  int32_t      reconsume times
+ *      36  int32_t      flag
+ *      40  uint64_t     address of the body, which is valid as long as the view; 0 for an empty one
+ *      48  uint64_t     length of the body
+ *      56  int32_t[10]  lengths of the texts, -1 for those that the message does not have: topic, tag, keys (joined by one
+ *                       space), message group, message id, offset message id, broker name, born host, store host, properties
+ *                       (name, byte 1, value, byte 2, repeated; RocketMQ's own ones included)
+ *      96               nothing yet
+ *     104  char[]       the texts, one after the other, without NULs between them
+ * @endcode
+ */
+const uint8_t *mq_message_view_packed(const struct mq_message_view *view,
+                                      size_t *len);
+
+/**
+ * Makes an empty list. Free it with `mq_message_queues_free`.
+ */
+struct mq_message_queues *mq_message_queues_new(void);
+
+/**
+ * Adds a queue. Errors: `MQ_ERR_ARGUMENT`.
+ */
+struct mq_error *mq_message_queues_add(struct mq_message_queues *queues,
+                                       const char *topic,
+                                       size_t topic_len,
+                                       const char *broker_name,
+                                       size_t broker_name_len,
+                                       int32_t queue_id);
+
+/**
+ * How many queues are in the list; 0 for NULL.
+ */
+size_t mq_message_queues_count(const struct mq_message_queues *queues);
+
+/**
+ * The topic of queue number `index`, from 0; NULL beyond the last one. `len` (may be NULL) takes the length in bytes; a
+ * NUL follows. Valid until the list is changed or freed.
+ */
+const char *mq_message_queues_topic(const struct mq_message_queues *queues,
+                                    size_t index,
+                                    size_t *len);
+
+/**
+ * The name of the broker of queue number `index`. As `mq_message_queues_topic`.
+ */
+const char *mq_message_queues_broker_name(const struct mq_message_queues *queues, size_t index, size_t *len);
+
+/**
+ * The number of queue number `index` within its topic and broker; -1 beyond the last one.
+ */
+int32_t mq_message_queues_id(const struct mq_message_queues *queues, size_t index);
+
+/**
+ * Frees a list. NULL is allowed. Not for the borrowed lists of events.
+ */
+void mq_message_queues_free(struct mq_message_queues *queues);
 
 /**
  * Makes a queue. It starts no thread. Free it with `mq_queue_free`.
@@ -700,7 +806,7 @@ void mq_queue_free(struct mq_queue *queue);
 int32_t mq_event_kind(const struct mq_event *event);
 
 /**
- * `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`: the tag given when the consumer was made.
+ * `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`, `MQ_EVENT_WARNING`: the tag given when the consumer was made.
  */
 uint64_t mq_event_tag(const struct mq_event *event);
 
@@ -715,6 +821,11 @@ const struct mq_error *mq_event_error(const struct mq_event *event);
 const struct mq_receipt *mq_event_receipt(const struct mq_event *event);
 
 /**
+ * `MQ_EVENT_DONE` of a call that asked for queues and succeeded: the queues. NULL otherwise. Borrowed from the event.
+ */
+const struct mq_message_queues *mq_event_queues(const struct mq_event *event);
+
+/**
  * `MQ_EVENT_MESSAGE`: how many messages it has, at least 1 (at most the consumer's `consume_message_batch_max_size`).
  */
 size_t mq_event_message_count(const struct mq_event *event);
@@ -727,8 +838,9 @@ const struct mq_message_view *mq_event_message(const struct mq_event *event, siz
 /**
  * `MQ_EVENT_MESSAGE`: answers for all messages of the event, once, from any thread. The event stays readable.
  *
- * `result` is one of `MQ_CONSUME_*`. With `MQ_CONSUME_LATER`, `delay_level` says when: 0 lets the broker choose (longer
- * with every attempt), 1 to 18 is a delay level, -1 sends the messages to the dead-letter queue. Otherwise it is ignored.
+ * `result` is one of `MQ_CONSUME_*`. With `MQ_CONSUME_LATER`, `detail` is a delay level: 0 lets the broker choose (longer
+ * with every attempt), 1 to 18 is a level, -1 sends the messages to the dead-letter queue. With `MQ_CONSUME_SUSPEND` it is how
+ * long the queue rests, 10 to 30000 milliseconds; 0 is the setting `suspend_current_queue_time`. Otherwise it is ignored.
  * An event freed without an answer counts as `MQ_CONSUME_LATER`.
  *
  * Errors: `MQ_ERR_STATE` when it was answered before or its token was taken, `MQ_ERR_ARGUMENT`, `MQ_ERR_FORKED`. An answer
@@ -736,13 +848,28 @@ const struct mq_message_view *mq_event_message(const struct mq_event *event, siz
  */
 struct mq_error *mq_event_reply(struct mq_event *event,
                                 int32_t result,
-                                int32_t delay_level);
+                                int32_t detail);
 
 /**
  * `MQ_EVENT_MESSAGE`: takes the duty to answer away from the event and gives the token (never 0) that
  * `mq_push_consumer_reply` wants; from then on the event can be freed at any time. 0 when it was answered or taken before.
  */
 uint64_t mq_event_take_token(struct mq_event *event);
+
+/**
+ * `MQ_EVENT_WARNING`: the kind of trouble, for programs: `DUPLICATE_SUBSCRIPTION` (a topic was subscribed to twice with different
+ * expressions; the last counts), `INCONSISTENT_SUBSCRIPTION` (members of the group want different messages, so some are lost
+ * for the group), `INCONSISTENT_GROUP` (members differ in model or start), `MESSAGE_DROPPED` (a broadcasting consumer's
+ * message was not consumed and does not come again), `QUEUE_LOCK_LOST` (another member has an orderly queue now). There
+ * may be more in later versions. `len` as everywhere.
+ */
+const char *mq_event_warning_name(const struct mq_event *event,
+                                  size_t *len);
+
+/**
+ * `MQ_EVENT_WARNING`: what was found and what to do about it, for people. `len` as everywhere.
+ */
+const char *mq_event_warning_message(const struct mq_event *event, size_t *len);
 
 /**
  * `MQ_EVENT_LOG`: one of `MQ_LOG_*`.
@@ -870,8 +997,70 @@ struct mq_error *mq_producer_send_batch_async(struct mq_producer *producer,
                                               uint64_t tag);
 
 /**
- * Cancels the asynchronous sends of this producer that were made with `queue` and `tag` and are not done yet: their event
- * is then an `MQ_ERR_CANCELLED`. The broker may have stored the message all the same. Unknown tags are no error.
+ * As `mq_producer_send`, to this very queue of the message's topic; it is not tried again on another.
+ *
+ * Together with `mq_producer_queues` a program chooses queues by its own rule. (Messages of one group go to one queue by
+ * themselves: `mq_message_set_group`.)
+ */
+struct mq_error *mq_producer_send_to_queue(struct mq_producer *producer,
+                                           const struct mq_message *message,
+                                           const char *broker_name,
+                                           size_t broker_name_len,
+                                           int32_t queue_id,
+                                           int64_t timeout_ms,
+                                           struct mq_receipt **receipt);
+
+/**
+ * As `mq_producer_send_to_queue`, without waiting: the answer is an `MQ_EVENT_DONE` with `tag` on `queue`.
+ */
+struct mq_error *mq_producer_send_to_queue_async(struct mq_producer *producer,
+                                                 const struct mq_message *message,
+                                                 const char *broker_name,
+                                                 size_t broker_name_len,
+                                                 int32_t queue_id,
+                                                 int64_t timeout_ms,
+                                                 struct mq_queue *queue,
+                                                 uint64_t tag);
+
+/**
+ * Gives the queues of a topic that can be sent to, in the order of broker names and queue ids. Free them with
+ * `mq_message_queues_free`. Blocks only for a topic that was not used yet.
+ *
+ * Errors: `MQ_ERR_NOT_FOUND` when there is no such topic, `MQ_ERR_NETWORK`, `MQ_ERR_TIMEOUT`, `MQ_ERR_CLOSED`, `MQ_ERR_STATE`,
+ * `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`.
+ */
+struct mq_error *mq_producer_queues(struct mq_producer *producer,
+                                    const char *topic,
+                                    size_t topic_len,
+                                    struct mq_message_queues **queues);
+
+/**
+ * As `mq_producer_queues`, without waiting: the answer is an `MQ_EVENT_DONE` with `tag` on `queue`; see `mq_event_queues`.
+ */
+struct mq_error *mq_producer_queues_async(struct mq_producer *producer,
+                                          const char *topic,
+                                          size_t topic_len,
+                                          struct mq_queue *queue,
+                                          uint64_t tag);
+
+/**
+ * Tells how to divide `count` messages into lists that `mq_producer_send_batch` takes, their order kept; sends nothing.
+ *
+ * `lengths` has room for `count` numbers; `lists` takes how many lists there are. The first list is the first
+ * `lengths[0]` messages, the second the `lengths[1]` messages after them, and so on. A list ends where it would be larger
+ * than the setting `max_message_size`, and where the next message has another topic, group or wait flag.
+ * Errors: `MQ_ERR_TOO_LARGE` when one message alone is over the limit, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`.
+ */
+struct mq_error *mq_producer_split_batch(struct mq_producer *producer,
+                                         const struct mq_message *const *messages,
+                                         size_t count,
+                                         size_t *lengths,
+                                         size_t *lists);
+
+/**
+ * Cancels the asynchronous calls of this producer that were made with `queue` and `tag` and are not done yet: their event
+ * is then an `MQ_ERR_CANCELLED`. The broker may have stored a message all the same. Unknown tags are no error; closing is
+ * not cancelled.
  */
 struct mq_error *mq_producer_cancel(struct mq_producer *producer,
                                     struct mq_queue *queue,
@@ -943,13 +1132,13 @@ struct mq_error *mq_push_consumer_start_async(struct mq_push_consumer *consumer,
 /**
  * Answers for the messages of an event whose token was taken with `mq_event_take_token`; from any thread, once.
  *
- * `result` and `delay_level` as in `mq_event_reply`. Errors: `MQ_ERR_STATE` for a token that is unknown or was answered,
+ * `result` and `detail` as in `mq_event_reply`. Errors: `MQ_ERR_STATE` for a token that is unknown or was answered,
  * `MQ_ERR_ARGUMENT`, `MQ_ERR_FORKED`. After the close an answer is no error and has no effect.
  */
 struct mq_error *mq_push_consumer_reply(struct mq_push_consumer *consumer,
                                         uint64_t token,
                                         int32_t result,
-                                        int32_t delay_level);
+                                        int32_t detail);
 
 /**
  * Fetches no more until `mq_push_consumer_resume`; what was fetched already still comes, and the consumer stays in its group.
@@ -960,6 +1149,21 @@ struct mq_error *mq_push_consumer_suspend(struct mq_push_consumer *consumer);
  * Fetches again.
  */
 struct mq_error *mq_push_consumer_resume(struct mq_push_consumer *consumer);
+
+/**
+ * Gives the queues that the consumer has at the moment, in order, those of its group's retry topic among them; none before the start and after the close. Free them with
+ * `mq_message_queues_free`. Does not block.
+ */
+struct mq_error *mq_push_consumer_assignment(const struct mq_push_consumer *consumer,
+                                             struct mq_message_queues **queues);
+
+/**
+ * Cancels an `mq_push_consumer_start_async` that was made with `queue` and `tag` and is not done yet: its event is then an
+ * `MQ_ERR_CANCELLED`, and the consumer can be started again. Unknown tags are no error.
+ */
+struct mq_error *mq_push_consumer_cancel(struct mq_push_consumer *consumer,
+                                         struct mq_queue *queue,
+                                         uint64_t tag);
 
 /**
  * Closes a consumer: fetches no more, waits for the answers that are owed (keep polling and answering from another thread, or use

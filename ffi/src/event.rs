@@ -3,11 +3,13 @@
 use std::ffi::c_char;
 use std::ptr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use mq_binding::{ConsumeResult, Error, ErrorCode, Event, LogLevel, Outcome, ReplyToken};
 
 use crate::call::{CText, absent, argument, call, free, handle, quiet};
 use crate::error::mq_error;
+use crate::message_queues::mq_message_queues;
 use crate::receipt::mq_receipt;
 use crate::view::mq_message_view;
 
@@ -17,11 +19,16 @@ pub const MQ_EVENT_DONE: i32 = 1;
 pub const MQ_EVENT_MESSAGE: i32 = 2;
 /// A log line. See `mq_log_set_queue`.
 pub const MQ_EVENT_LOG: i32 = 3;
+/// Something is wrong around a push consumer, although it goes on. The log has it too.
+pub const MQ_EVENT_WARNING: i32 = 4;
 
 /// The messages are consumed.
 pub const MQ_CONSUME_SUCCESS: i32 = 0;
 /// The messages shall be delivered again later.
 pub const MQ_CONSUME_LATER: i32 = 1;
+/// Orderly consumers: the messages come again, before all others of their queue, when the queue has rested. Others take it as
+/// `MQ_CONSUME_LATER`.
+pub const MQ_CONSUME_SUSPEND: i32 = 2;
 
 /// One event. The caller of `mq_queue_poll` owns it and everything borrowed from it.
 ///
@@ -36,11 +43,17 @@ enum Content {
         tag: u64,
         error: Option<mq_error>,
         receipt: Option<mq_receipt>,
+        queues: Option<mq_message_queues>,
     },
     Message {
         consumer: u64,
         views: Vec<mq_message_view>,
         token: Mutex<Option<ReplyToken>>,
+    },
+    Warning {
+        consumer: u64,
+        name: CText,
+        message: CText,
     },
     Log {
         level: LogLevel,
@@ -51,19 +64,32 @@ enum Content {
     Other,
 }
 
+impl Content {
+    fn done(tag: u64, result: Result<Outcome, Error>) -> Content {
+        let (mut error, mut receipt, mut queues) = (None, None, None);
+        match result {
+            Ok(Outcome::Sent(sent) | Outcome::SentBatch(sent)) => receipt = Some(mq_receipt::new(sent)),
+            Ok(Outcome::Queues(list)) => queues = Some(mq_message_queues::new(list)),
+            Ok(_) => {}
+            Err(failure) => error = Some(mq_error::new(failure)),
+        }
+        Content::Done { tag, error, receipt, queues }
+    }
+}
+
 impl mq_event {
     pub(crate) fn new(event: Event) -> mq_event {
         let content = match event {
-            Event::Done { tag, result: Ok(Outcome::Sent(receipt) | Outcome::SentBatch(receipt)) } => {
-                Content::Done { tag, error: None, receipt: Some(mq_receipt::new(receipt)) }
-            }
-            Event::Done { tag, result } => {
-                Content::Done { tag, error: result.err().map(mq_error::new), receipt: None }
-            }
+            Event::Done { tag, result } => Content::done(tag, result),
             Event::Message { consumer, messages, token } => Content::Message {
                 consumer,
                 views: messages.into_iter().map(mq_message_view::new).collect(),
                 token: Mutex::new(Some(token)),
+            },
+            Event::Warning { consumer, warning } => Content::Warning {
+                consumer,
+                name: CText::new(warning.code.name()),
+                message: CText::new(warning.message),
             },
             Event::Log { level, target, message } => {
                 Content::Log { level, target: CText::new(target), message: CText::new(message) }
@@ -89,14 +115,21 @@ unsafe fn content<'a>(event: *const mq_event) -> Option<&'a Content> {
 }
 
 /// What C says of consumed messages.
-pub(crate) fn consume_result(result: i32, delay_level: i32) -> Result<ConsumeResult, Error> {
-    match (result, delay_level) {
+pub(crate) fn consume_result(result: i32, detail: i32) -> Result<ConsumeResult, Error> {
+    match (result, detail) {
         (MQ_CONSUME_SUCCESS, _) => Ok(ConsumeResult::Success),
-        (MQ_CONSUME_LATER, 0) => Ok(ConsumeResult::Later { delay_level: None }),
-        (MQ_CONSUME_LATER, -1..) => Ok(ConsumeResult::Later { delay_level: Some(delay_level) }),
-        (MQ_CONSUME_LATER, _) => Err(argument(format!(
-            "delay level {delay_level} does not exist; give -1, 0 or a level from 1 on"
-        ))),
+        (MQ_CONSUME_LATER, 0) => Ok(ConsumeResult::LATER),
+        (MQ_CONSUME_LATER, -1..) => Ok(ConsumeResult::Later { delay_level: Some(detail) }),
+        (MQ_CONSUME_LATER, _) => {
+            Err(argument(format!("delay level {detail} does not exist; give -1, 0 or a level from 1 on")))
+        }
+        (MQ_CONSUME_SUSPEND, 0) => Ok(ConsumeResult::SUSPEND),
+        (MQ_CONSUME_SUSPEND, _) => match u64::try_from(detail) {
+            Ok(millis) => Ok(ConsumeResult::Suspend { duration: Some(Duration::from_millis(millis)) }),
+            Err(_) => Err(argument(format!(
+                "a queue cannot rest for {detail} ms; give milliseconds, or 0 for the usual time"
+            ))),
+        },
         _ => Err(argument(format!("consume result {result} does not exist; give one of MQ_CONSUME_*"))),
     }
 }
@@ -108,17 +141,22 @@ pub unsafe extern "C" fn mq_event_kind(event: *const mq_event) -> i32 {
     match unsafe { content(event) } {
         Some(Content::Done { .. }) => MQ_EVENT_DONE,
         Some(Content::Message { .. }) => MQ_EVENT_MESSAGE,
+        Some(Content::Warning { .. }) => MQ_EVENT_WARNING,
         Some(Content::Log { .. }) => MQ_EVENT_LOG,
         Some(Content::Other) | None => 0,
     }
 }
 
-/// `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`: the tag given when the consumer was made.
+/// `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`, `MQ_EVENT_WARNING`: the tag given when the consumer was made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_event_tag(event: *const mq_event) -> u64 {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Done { tag, .. } | Content::Message { consumer: tag, .. }) => *tag,
+        Some(
+            Content::Done { tag, .. }
+            | Content::Message { consumer: tag, .. }
+            | Content::Warning { consumer: tag, .. },
+        ) => *tag,
         _ => 0,
     }
 }
@@ -139,6 +177,16 @@ pub unsafe extern "C" fn mq_event_receipt(event: *const mq_event) -> *const mq_r
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
         Some(Content::Done { receipt: Some(receipt), .. }) => receipt,
+        _ => ptr::null(),
+    }
+}
+
+/// `MQ_EVENT_DONE` of a call that asked for queues and succeeded: the queues. NULL otherwise. Borrowed from the event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_queues(event: *const mq_event) -> *const mq_message_queues {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Done { queues: Some(queues), .. }) => queues,
         _ => ptr::null(),
     }
 }
@@ -165,22 +213,19 @@ pub unsafe extern "C" fn mq_event_message(event: *const mq_event, index: usize) 
 
 /// `MQ_EVENT_MESSAGE`: answers for all messages of the event, once, from any thread. The event stays readable.
 ///
-/// `result` is one of `MQ_CONSUME_*`. With `MQ_CONSUME_LATER`, `delay_level` says when: 0 lets the broker choose (longer
-/// with every attempt), 1 to 18 is a delay level, -1 sends the messages to the dead-letter queue. Otherwise it is ignored.
+/// `result` is one of `MQ_CONSUME_*`. With `MQ_CONSUME_LATER`, `detail` is a delay level: 0 lets the broker choose (longer
+/// with every attempt), 1 to 18 is a level, -1 sends the messages to the dead-letter queue. With `MQ_CONSUME_SUSPEND` it is how
+/// long the queue rests, 10 to 30000 milliseconds; 0 is the setting `suspend_current_queue_time`. Otherwise it is ignored.
 /// An event freed without an answer counts as `MQ_CONSUME_LATER`.
 ///
 /// Errors: `MQ_ERR_STATE` when it was answered before or its token was taken, `MQ_ERR_ARGUMENT`, `MQ_ERR_FORKED`. An answer
 /// after the consumer was closed is no error and has no effect: the messages are delivered again.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mq_event_reply(
-    event: *mut mq_event,
-    result: i32,
-    delay_level: i32,
-) -> *mut mq_error {
+pub unsafe extern "C" fn mq_event_reply(event: *mut mq_event, result: i32, detail: i32) -> *mut mq_error {
     call(|| {
         // SAFETY: the header asks for a live event or NULL.
         let event = unsafe { handle(event, "event") }?;
-        let result = consume_result(result, delay_level)?;
+        let result = consume_result(result, detail)?;
         let Some(token) = event.take_token() else {
             return Err(Error::new(
                 ErrorCode::State,
@@ -199,6 +244,34 @@ pub unsafe extern "C" fn mq_event_take_token(event: *mut mq_event) -> u64 {
         // SAFETY: the header asks for a live event or NULL.
         unsafe { event.as_ref() }.and_then(mq_event::take_token).map_or(0, ReplyToken::into_id)
     })
+}
+
+/// `MQ_EVENT_WARNING`: the kind of trouble, for programs: `DUPLICATE_SUBSCRIPTION` (a topic was subscribed to twice with different
+/// expressions; the last counts), `INCONSISTENT_SUBSCRIPTION` (members of the group want different messages, so some are lost
+/// for the group), `INCONSISTENT_GROUP` (members differ in model or start), `MESSAGE_DROPPED` (a broadcasting consumer's
+/// message was not consumed and does not come again), `QUEUE_LOCK_LOST` (another member has an orderly queue now). There
+/// may be more in later versions. `len` as everywhere.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_warning_name(event: *const mq_event, len: *mut usize) -> *const c_char {
+    // SAFETY: the header asks for a live event or NULL, and a length that can be written or NULL.
+    unsafe {
+        match content(event) {
+            Some(Content::Warning { name, .. }) => name.lend(len),
+            _ => absent(len),
+        }
+    }
+}
+
+/// `MQ_EVENT_WARNING`: what was found and what to do about it, for people. `len` as everywhere.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_warning_message(event: *const mq_event, len: *mut usize) -> *const c_char {
+    // SAFETY: the header asks for a live event or NULL, and a length that can be written or NULL.
+    unsafe {
+        match content(event) {
+            Some(Content::Warning { message, .. }) => message.lend(len),
+            _ => absent(len),
+        }
+    }
 }
 
 /// `MQ_EVENT_LOG`: one of `MQ_LOG_*`.

@@ -18,6 +18,8 @@ pub mod event;
 pub mod faults;
 pub mod log;
 pub mod message;
+pub mod message_queues;
+pub mod packed;
 pub mod producer;
 pub mod push_consumer;
 pub mod queue;

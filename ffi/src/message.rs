@@ -142,6 +142,27 @@ pub unsafe extern "C" fn mq_message_set_delay_level(message: *mut mq_message, le
     })
 }
 
+/// Sets whether the broker answers only when the message is flushed and replicated as its own settings ask for (not 0, as it
+/// is at first), or as soon as it is in memory (0).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_message_set_wait_store(message: *mut mq_message, wait: i32) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for a live message of one thread or NULL.
+        unsafe { handle_mut(message, "message") }?.message.wait_store = wait != 0;
+        Ok(())
+    })
+}
+
+/// Sets a number that travels along unread, 0 at first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_message_set_flag(message: *mut mq_message, flag: i32) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for a live message of one thread or NULL.
+        unsafe { handle_mut(message, "message") }?.message.flag = flag;
+        Ok(())
+    })
+}
+
 /// Checks everything that needs no settings and no broker: topic, body, tag, keys, properties, delay. Every send does it too.
 ///
 /// Errors: `MQ_ERR_ARGUMENT`, `MQ_ERR_TOO_LARGE`; the text says what is not acceptable.

@@ -1,12 +1,15 @@
 //! Producers: sending, with and without blocking.
 
-use mq_binding::{Error, Message, Producer, on_library_thread};
+use std::ffi::c_char;
 
-use crate::call::{Out, argument, call, free, handle, quiet, timeout};
+use mq_binding::{Error, Message, MessageQueue, Producer, on_library_thread};
+
+use crate::call::{Out, argument, call, free, handle, quiet, text, timeout};
 use crate::client::mq_client;
 use crate::config::{config_or_default, mq_config};
 use crate::error::mq_error;
 use crate::message::mq_message;
+use crate::message_queues::mq_message_queues;
 use crate::queue::mq_queue;
 use crate::receipt::mq_receipt;
 
@@ -32,6 +35,21 @@ unsafe fn list(messages: *const *const mq_message, count: usize) -> Result<Vec<M
     // SAFETY: `index` is below `count`; the rest as the caller promises.
     let message = |index: usize| unsafe { handle(*messages.add(index), "a message of the list") };
     (0..count).map(|index| Ok(message(index)?.message.clone())).collect()
+}
+
+/// A queue of a message's topic.
+///
+/// # Safety
+/// As the header asks: a text with its length.
+unsafe fn queue_of(
+    message: &mq_message,
+    broker_name: *const c_char,
+    broker_name_len: usize,
+    queue_id: i32,
+) -> Result<MessageQueue, Error> {
+    // SAFETY: as the caller promises.
+    let broker_name = unsafe { text(broker_name, broker_name_len, "the broker's name") }?.to_owned();
+    Ok(MessageQueue { topic: message.message.topic.clone(), broker_name, queue_id })
 }
 
 /// Gives a receipt to a caller who wants it.
@@ -177,8 +195,130 @@ pub unsafe extern "C" fn mq_producer_send_batch_async(
     })
 }
 
-/// Cancels the asynchronous sends of this producer that were made with `queue` and `tag` and are not done yet: their event
-/// is then an `MQ_ERR_CANCELLED`. The broker may have stored the message all the same. Unknown tags are no error.
+/// As `mq_producer_send`, to this very queue of the message's topic; it is not tried again on another.
+///
+/// Together with `mq_producer_queues` a program chooses queues by its own rule. (Messages of one group go to one queue by
+/// themselves: `mq_message_set_group`.)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_producer_send_to_queue(
+    producer: *mut mq_producer,
+    message: *const mq_message,
+    broker_name: *const c_char,
+    broker_name_len: usize,
+    queue_id: i32,
+    timeout_ms: i64,
+    receipt: *mut *mut mq_receipt,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL, a text with its length and a place for the receipt or NULL.
+        unsafe {
+            let (producer, message) = (handle(producer, "producer")?, handle(message, "message")?);
+            let to = queue_of(message, broker_name, broker_name_len, queue_id)?;
+            let sent = producer.producer.send_to_queue(message.message.clone(), &to, timeout(timeout_ms))?;
+            give(sent, receipt);
+        }
+        Ok(())
+    })
+}
+
+/// As `mq_producer_send_to_queue`, without waiting: the answer is an `MQ_EVENT_DONE` with `tag` on `queue`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_producer_send_to_queue_async(
+    producer: *mut mq_producer,
+    message: *const mq_message,
+    broker_name: *const c_char,
+    broker_name_len: usize,
+    queue_id: i32,
+    timeout_ms: i64,
+    queue: *mut mq_queue,
+    tag: u64,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and a text with its length.
+        let (producer, message, queue, to) = unsafe {
+            let message = handle(message, "message")?;
+            let to = queue_of(message, broker_name, broker_name_len, queue_id)?;
+            (handle(producer, "producer")?, message, handle(queue, "queue")?, to)
+        };
+        let message = message.message.clone();
+        producer.producer.send_to_queue_async(message, &to, timeout(timeout_ms), &queue.queue, tag)
+    })
+}
+
+/// Gives the queues of a topic that can be sent to, in the order of broker names and queue ids. Free them with
+/// `mq_message_queues_free`. Blocks only for a topic that was not used yet.
+///
+/// Errors: `MQ_ERR_NOT_FOUND` when there is no such topic, `MQ_ERR_NETWORK`, `MQ_ERR_TIMEOUT`, `MQ_ERR_CLOSED`, `MQ_ERR_STATE`,
+/// `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_producer_queues(
+    producer: *mut mq_producer,
+    topic: *const c_char,
+    topic_len: usize,
+    queues: *mut *mut mq_message_queues,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL, a text with its length and a place for the result.
+        let (producer, topic, out) = unsafe {
+            (handle(producer, "producer")?, text(topic, topic_len, "the topic")?, Out::new(queues, "queues")?)
+        };
+        out.set(mq_message_queues::give(producer.producer.queues(topic)?));
+        Ok(())
+    })
+}
+
+/// As `mq_producer_queues`, without waiting: the answer is an `MQ_EVENT_DONE` with `tag` on `queue`; see `mq_event_queues`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_producer_queues_async(
+    producer: *mut mq_producer,
+    topic: *const c_char,
+    topic_len: usize,
+    queue: *mut mq_queue,
+    tag: u64,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and a text with its length.
+        let (producer, topic, queue) = unsafe {
+            (handle(producer, "producer")?, text(topic, topic_len, "the topic")?, handle(queue, "queue")?)
+        };
+        producer.producer.queues_async(topic, &queue.queue, tag)
+    })
+}
+
+/// Tells how to divide `count` messages into lists that `mq_producer_send_batch` takes, their order kept; sends nothing.
+///
+/// `lengths` has room for `count` numbers; `lists` takes how many lists there are. The first list is the first
+/// `lengths[0]` messages, the second the `lengths[1]` messages after them, and so on. A list ends where it would be larger
+/// than the setting `max_message_size`, and where the next message has another topic, group or wait flag.
+/// Errors: `MQ_ERR_TOO_LARGE` when one message alone is over the limit, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_producer_split_batch(
+    producer: *mut mq_producer,
+    messages: *const *const mq_message,
+    count: usize,
+    lengths: *mut usize,
+    lists: *mut usize,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL, as many messages as it says, and places for the results.
+        let (producer, messages, lists) =
+            unsafe { (handle(producer, "producer")?, list(messages, count)?, Out::new(lists, "lists")?) };
+        if lengths.is_null() {
+            return Err(argument("lengths is NULL; pass an array with room for `count` numbers"));
+        }
+        let divided = producer.producer.split_batch(messages)?;
+        for (index, list) in divided.iter().enumerate() {
+            // SAFETY: no list is empty, so there are at most `count`, for which there is room.
+            unsafe { lengths.add(index).write(list.len()) };
+        }
+        lists.set(divided.len());
+        Ok(())
+    })
+}
+
+/// Cancels the asynchronous calls of this producer that were made with `queue` and `tag` and are not done yet: their event
+/// is then an `MQ_ERR_CANCELLED`. The broker may have stored a message all the same. Unknown tags are no error; closing is
+/// not cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_producer_cancel(
     producer: *mut mq_producer,

@@ -9,6 +9,7 @@ use crate::client::mq_client;
 use crate::config::mq_config;
 use crate::error::mq_error;
 use crate::event::consume_result;
+use crate::message_queues::mq_message_queues;
 use crate::queue::mq_queue;
 
 /// A member of a consumer group. May be used from any thread, by several at once.
@@ -104,19 +105,19 @@ pub unsafe extern "C" fn mq_push_consumer_start_async(
 
 /// Answers for the messages of an event whose token was taken with `mq_event_take_token`; from any thread, once.
 ///
-/// `result` and `delay_level` as in `mq_event_reply`. Errors: `MQ_ERR_STATE` for a token that is unknown or was answered,
+/// `result` and `detail` as in `mq_event_reply`. Errors: `MQ_ERR_STATE` for a token that is unknown or was answered,
 /// `MQ_ERR_ARGUMENT`, `MQ_ERR_FORKED`. After the close an answer is no error and has no effect.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_push_consumer_reply(
     consumer: *mut mq_push_consumer,
     token: u64,
     result: i32,
-    delay_level: i32,
+    detail: i32,
 ) -> *mut mq_error {
     call(|| {
         // SAFETY: the header asks for live handles or NULL.
         let consumer = unsafe { handle(consumer, "consumer") }?;
-        consumer.consumer.reply(token, consume_result(result, delay_level)?)
+        consumer.consumer.reply(token, consume_result(result, detail)?)
     })
 }
 
@@ -135,6 +136,36 @@ pub unsafe extern "C" fn mq_push_consumer_resume(consumer: *mut mq_push_consumer
     call(|| {
         // SAFETY: the header asks for live handles or NULL.
         unsafe { handle(consumer, "consumer") }?.consumer.resume()
+    })
+}
+
+/// Gives the queues that the consumer has at the moment, in order, those of its group's retry topic among them; none before the start and after the close. Free them with
+/// `mq_message_queues_free`. Does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_push_consumer_assignment(
+    consumer: *const mq_push_consumer,
+    queues: *mut *mut mq_message_queues,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and a place for the result.
+        let (consumer, out) = unsafe { (handle(consumer, "consumer")?, Out::new(queues, "queues")?) };
+        out.set(mq_message_queues::give(consumer.consumer.assignment()?));
+        Ok(())
+    })
+}
+
+/// Cancels an `mq_push_consumer_start_async` that was made with `queue` and `tag` and is not done yet: its event is then an
+/// `MQ_ERR_CANCELLED`, and the consumer can be started again. Unknown tags are no error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_push_consumer_cancel(
+    consumer: *mut mq_push_consumer,
+    queue: *mut mq_queue,
+    tag: u64,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL.
+        let (consumer, queue) = unsafe { (handle(consumer, "consumer")?, handle(queue, "queue")?) };
+        consumer.consumer.cancel(&queue.queue, tag)
     })
 }
 

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use mq_binding::MessageView;
 
 use crate::call::{CText, LazyText, absent, free, quiet, set_len, text};
+use crate::packed::pack;
 
 /// A message that arrived. Immutable: may be read from any thread.
 ///
@@ -28,6 +29,7 @@ pub struct mq_message_view {
     store_host: LazyText,
     keys: OnceLock<Vec<CText>>,
     properties: OnceLock<Vec<(CText, CText)>>,
+    packed: OnceLock<Box<[u8]>>,
 }
 
 impl mq_message_view {
@@ -45,7 +47,16 @@ impl mq_message_view {
             store_host: LazyText::default(),
             keys: OnceLock::new(),
             properties: OnceLock::new(),
+            packed: OnceLock::new(),
         }
+    }
+
+    fn body(&self) -> &[u8] {
+        self.body.get_or_init(|| self.message.body())
+    }
+
+    pub(crate) fn packed(&self) -> &[u8] {
+        self.packed.get_or_init(|| pack(&self.message, self.body()))
     }
 
     fn keys(&self) -> &[CText] {
@@ -110,7 +121,7 @@ pub unsafe extern "C" fn mq_message_view_body(view: *const mq_message_view, len:
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
     unsafe {
         let Some(view) = view.as_ref() else { return absent(len).cast() };
-        let body = view.body.get_or_init(|| view.message.body());
+        let body = view.body();
         set_len(len, body.len());
         if body.is_empty() { ptr::null() } else { body.as_ptr() }
     }
@@ -276,6 +287,13 @@ pub unsafe extern "C" fn mq_message_view_store_host(
     unsafe {
         lend(view, len, |view| &view.store_host, |message| Some(message.store_host().to_string().into()))
     }
+}
+
+/// The number that the sender gave it with `mq_message_set_flag`, 0 as a rule.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_message_view_flag(view: *const mq_message_view) -> i32 {
+    // SAFETY: the header asks for a live view or NULL.
+    unsafe { view.as_ref() }.map_or(-1, |view| view.message.flag())
 }
 
 /// How often it was given back before: 0 at first.

@@ -3,21 +3,6 @@
 
 #include <pthread.h>
 
-static void send_text(mq_producer *producer, const char *topic, const char *body, const char *tag) {
-    mq_message *message = message_to(topic, body);
-    if (tag != NULL) {
-        OK(mq_message_set_tag(message, tag, MQ_CSTR));
-    }
-    OK(mq_producer_send(producer, message, 0, NULL));
-    mq_message_free(message);
-}
-
-static int body_is(const mq_message_view *view, const char *expected) {
-    size_t len = 0;
-    const uint8_t *body = mq_message_view_body(view, &len);
-    return body != NULL && len == strlen(expected) && memcmp(body, expected, len) == 0;
-}
-
 static void everything_arrives(struct world *world, mq_producer *producer) {
     mq_message *message = message_to("billing", "42 apples");
     mq_receipt *receipt = NULL;
@@ -70,6 +55,8 @@ static void everything_arrives(struct world *world, mq_producer *producer) {
     kept = mq_message_view_clone(view);
     FAILS(mq_event_reply(event, 99, 0), MQ_ERR_ARGUMENT);
     FAILS(mq_event_reply(event, MQ_CONSUME_LATER, -2), MQ_ERR_ARGUMENT);
+    FAILS(mq_event_reply(event, MQ_CONSUME_SUSPEND, -1), MQ_ERR_ARGUMENT);
+    CHECK(mq_event_warning_name(event, NULL) == NULL && mq_event_queues(event) == NULL);
     OK(mq_event_reply(event, MQ_CONSUME_SUCCESS, 0));
     FAILS(mq_event_reply(event, MQ_CONSUME_SUCCESS, 0), MQ_ERR_STATE);
     CHECK(mq_event_take_token(event) == 0);
@@ -107,6 +94,31 @@ static void refused_messages_come_again(struct world *world, mq_producer *produc
             mq_event_free(event);
         }
     }
+    OK(mq_push_consumer_close(consumer, LONG_MS));
+    mq_push_consumer_free(consumer);
+}
+
+/* Trouble that does not stop a consumer is told beside the messages. */
+static void warnings_are_told(struct world *world) {
+    mq_push_consumer *consumer = consumer_of(world->client, world->queue, "warned", NULL);
+    mq_message_queues *queues = NULL;
+    mq_event *event;
+    size_t len = 0;
+    OK(mq_push_consumer_subscribe(consumer, MQ_TEXT("warned"), MQ_TEXT("a || b")));
+    OK(mq_push_consumer_assignment(consumer, &queues));
+    CHECK(mq_message_queues_count(queues) == 0);
+    mq_message_queues_free(queues);
+    OK(mq_push_consumer_start(consumer, LONG_MS));
+    event = next_event(world->queue, MQ_EVENT_WARNING);
+    CHECK(mq_event_tag(event) == 77);
+    CHECK(same(mq_event_warning_name(event, &len), "DUPLICATE_SUBSCRIPTION") && len == 22);
+    CHECK(strstr(mq_event_warning_message(event, NULL), "a || b") != NULL);
+    CHECK(mq_event_message_count(event) == 0 && mq_event_log_message(event, NULL) == NULL);
+    mq_event_free(event);
+    OK(mq_push_consumer_assignment(consumer, &queues));
+    /* Those of the topic, and that of the group's retry topic if it is there by now. */
+    CHECK(mq_message_queues_count(queues) >= 4);
+    mq_message_queues_free(queues);
     OK(mq_push_consumer_close(consumer, LONG_MS));
     mq_push_consumer_free(consumer);
 }
@@ -235,7 +247,7 @@ static void settings_of_consumers(struct world *world) {
 void test_consumer(void) {
     struct world world;
     mq_producer *producer;
-    static const char *const topics[] = {"billing", "again", "threads", "bounded", "tags"};
+    static const char *const topics[] = {"billing", "again", "threads", "bounded", "tags", "warned"};
     size_t i;
     world_open(&world);
     for (i = 0; i < sizeof topics / sizeof topics[0]; i++) {
@@ -247,6 +259,7 @@ void test_consumer(void) {
     answered_from_threads(&world, producer);
     delivery_is_bounded(&world, producer);
     only_subscribed_tags(&world, producer);
+    warnings_are_told(&world);
     settings_of_consumers(&world);
     mq_producer_free(producer);
     world_close(&world);

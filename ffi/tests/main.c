@@ -86,6 +86,21 @@ mq_message *message_to(const char *topic, const char *body) {
     return message;
 }
 
+void send_text(mq_producer *producer, const char *topic, const char *body, const char *tag) {
+    mq_message *message = message_to(topic, body);
+    if (tag != NULL) {
+        OK(mq_message_set_tag(message, tag, MQ_CSTR));
+    }
+    OK(mq_producer_send(producer, message, 0, NULL));
+    mq_message_free(message);
+}
+
+int body_is(const mq_message_view *view, const char *expected) {
+    size_t len = 0;
+    const uint8_t *body = mq_message_view_body(view, &len);
+    return body != NULL && len == strlen(expected) && memcmp(body, expected, len) == 0;
+}
+
 void world_open(struct world *world) {
     memset(world, 0, sizeof *world);
     OK(mq_broker_start(NULL, &world->broker));
@@ -126,9 +141,9 @@ struct suite {
 };
 
 static const struct suite suites[] = {
-    {"basics", test_basics},     {"messages", test_messages}, {"queue", test_queue},   {"producer", test_producer},
-    {"consumer", test_consumer}, {"broker", test_broker},     {"faults", test_faults}, {"close", test_close},
-    {"fork", test_fork},         {"log", test_log},
+    {"basics", test_basics},   {"messages", test_messages}, {"queue", test_queue},       {"producer", test_producer},
+    {"routing", test_routing}, {"views", test_views},       {"consumer", test_consumer}, {"broker", test_broker},
+    {"faults", test_faults},   {"close", test_close},       {"fork", test_fork},         {"log", test_log},
 };
 
 int main(int argc, char **argv) {

@@ -49,6 +49,9 @@ mq_push_consumer *consumer_of(mq_client *client, mq_queue *queue, const char *to
 
 /* The next event of this kind; NULL (and a failed check) when none comes. Others are freed. */
 mq_event *next_event(mq_queue *queue, int32_t kind);
+/* Sends a body with a tag (or NULL). */
+void send_text(mq_producer *producer, const char *topic, const char *body, const char *tag);
+int body_is(const mq_message_view *view, const char *expected);
 /* Whether a text that was lent is this one. */
 int same(const char *lent, const char *expected);
 
@@ -57,7 +60,9 @@ void test_basics(void);
 void test_messages(void);
 void test_queue(void);
 void test_producer(void);
+void test_routing(void);
 void test_consumer(void);
+void test_views(void);
 void test_broker(void);
 void test_faults(void);
 void test_close(void);

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::client::in_background;
 use crate::config::Config;
+use crate::deadline::deadline;
 use crate::fork::Owned;
 use crate::runtime::{Runtime, refuse_on_runtime_thread};
 
@@ -139,7 +140,7 @@ impl Broker {
     pub fn stop(&self, timeout: Option<Duration>) -> Result<(), Error> {
         let inner = self.0.get()?;
         refuse_on_runtime_thread("stopping a broker")?;
-        inner.stop(Instant::now() + timeout.unwrap_or(STOP_TIMEOUT))
+        inner.stop(deadline(timeout.unwrap_or(STOP_TIMEOUT)))
     }
 
     /// Ends it as `kill -9` would: connections are cut, nothing is flushed, the mark of an unclean stop stays.
@@ -162,7 +163,7 @@ impl Broker {
     pub fn restart(&self) -> Result<(), Error> {
         let inner = self.0.get()?;
         refuse_on_runtime_thread("restarting a broker")?;
-        inner.stop(Instant::now() + STOP_TIMEOUT)?;
+        inner.stop(deadline(STOP_TIMEOUT))?;
         let runtime = Runtime::share()?;
         runtime.block_on("restarting a broker", async {
             let mut running = inner.running.lock().await;

@@ -7,8 +7,10 @@ use futures_util::future::join_all;
 use mq_client::{Error, ErrorCode};
 use parking_lot::Mutex;
 
+use crate::closing::Close as _;
 use crate::completion::Completion;
 use crate::config::Config;
+use crate::deadline::deadline;
 use crate::event::Outcome;
 use crate::fork::Owned;
 use crate::producer::{self, Producer};
@@ -111,7 +113,7 @@ impl Client {
         let inner = self.0.get()?;
         refuse_on_runtime_thread("closing a client")?;
         let Ok(runtime) = self.runtime() else { return Ok(()) };
-        let deadline = Instant::now() + timeout.unwrap_or(CLOSE_TIMEOUT);
+        let deadline = deadline(timeout.unwrap_or(CLOSE_TIMEOUT));
         let result = runtime.block_on("closing a client", inner.close_by(deadline))?;
         drop(inner.runtime.lock().take());
         // The last share ends the runtime, here and now.

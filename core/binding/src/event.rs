@@ -1,6 +1,6 @@
 //! What a queue holds.
 
-use mq_client::{Error, MessageView, SendReceipt};
+use mq_client::{Error, MessageQueue, MessageView, SendReceipt, Warning};
 
 use crate::log::LogLevel;
 use crate::token::ReplyToken;
@@ -24,6 +24,13 @@ pub enum Event {
         messages: Vec<MessageView>,
         /// Answers for all of them; dropped without an answer, they are delivered again later.
         token: ReplyToken,
+    },
+    /// Something is wrong around a consumer, although it goes on; the log has it too.
+    Warning {
+        /// The tag given when the consumer was made.
+        consumer: u64,
+        /// What it is.
+        warning: Warning,
     },
     /// A line of the library's log; see [`crate::set_log_queue`].
     Log {
@@ -50,4 +57,6 @@ pub enum Outcome {
     Started,
     /// A client, producer or consumer was closed.
     Closed,
+    /// The queues of a topic.
+    Queues(Vec<MessageQueue>),
 }

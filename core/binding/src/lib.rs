@@ -26,9 +26,12 @@
 //! ```
 
 mod broker;
+mod calls;
 mod client;
+mod closing;
 mod completion;
 mod config;
+mod deadline;
 mod event;
 mod fence;
 mod fork;
@@ -49,8 +52,8 @@ pub use event::{Event, Outcome};
 pub use fence::{fence, panicked};
 pub use log::{LogHook, LogLevel, set_log_hook, set_log_queue};
 pub use mq_client::{
-    ConsumeResult, Delivery, Error, ErrorCode, Kind, Message, MessageView, Scope, SendReceipt, SendStatus,
-    Setting, settings,
+    ConsumeResult, Delivery, Error, ErrorCode, Kind, Message, MessageQueue, MessageView, Scope, SendReceipt,
+    SendStatus, Setting, Warning, WarningCode, settings,
 };
 pub use producer::Producer;
 pub use push_consumer::PushConsumer;

@@ -3,15 +3,17 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use mq_client::{Error, ErrorCode, Message, ProducerConfig, SendReceipt};
+use mq_client::{Error, ErrorCode, Message, MessageQueue, ProducerConfig, SendReceipt};
 
+use crate::calls::Calls;
 use crate::client::Client;
+use crate::closing::{self, Close};
 use crate::completion::{Completion, Window};
+use crate::deadline::deadline;
 use crate::event::Outcome;
 use crate::fork::Owned;
 use crate::pump::{Job, Load, Pump};
 use crate::queue::Queue;
-use crate::runtime::refuse_on_runtime_thread;
 
 /// Sends messages. Clones share one producer; usable from any thread, by several at once.
 ///
@@ -24,6 +26,7 @@ pub(crate) struct Inner {
     producer: mq_client::Producer,
     pump: Arc<Pump>,
     window: Arc<Window>,
+    calls: Arc<Calls>,
     /// Asynchronous sends that are under way at a time.
     width: usize,
     send_timeout: Duration,
@@ -45,6 +48,7 @@ impl Producer {
             producer,
             pump: Pump::new(),
             window: Window::new(config.async_send_max, config.async_send_max_bytes),
+            calls: Arc::default(),
             width: config.max_in_flight,
             send_timeout: config.send_timeout,
             close_timeout: config.close_timeout,
@@ -65,6 +69,22 @@ impl Producer {
         let inner = self.0.get()?;
         let timeout = timeout.unwrap_or(inner.send_timeout);
         let send = inner.producer.send_with_timeout(message, timeout);
+        inner.client.runtime()?.block_on("a blocking send", send)?
+    }
+
+    /// As [`Producer::send`] to this very queue; it is not tried again on another.
+    ///
+    /// # Errors
+    /// As [`mq_client::Producer::send_to_queue`]; STATE on a runtime thread, FORKED.
+    pub fn send_to_queue(
+        &self,
+        message: Message,
+        to: &MessageQueue,
+        timeout: Option<Duration>,
+    ) -> Result<SendReceipt, Error> {
+        let inner = self.0.get()?;
+        let timeout = timeout.unwrap_or(inner.send_timeout);
+        let send = inner.producer.send_to_queue_with_timeout(message, to, timeout);
         inner.client.runtime()?.block_on("a blocking send", send)?
     }
 
@@ -107,6 +127,22 @@ impl Producer {
         self.submit(Load::One(message), bytes, timeout, queue, tag)
     }
 
+    /// As [`Producer::send_to_queue`] without waiting; the answer is an event with `tag` on `queue`.
+    ///
+    /// # Errors
+    /// As [`Producer::send_async`].
+    pub fn send_to_queue_async(
+        &self,
+        message: Message,
+        to: &MessageQueue,
+        timeout: Option<Duration>,
+        queue: &Queue,
+        tag: u64,
+    ) -> Result<(), Error> {
+        let bytes = message.body.len();
+        self.submit(Load::To(Box::new((message, to.clone()))), bytes, timeout, queue, tag)
+    }
+
     /// As [`Producer::send_batch`] without waiting; the answer is one event with `tag` on `queue`.
     ///
     /// # Errors
@@ -142,18 +178,49 @@ impl Producer {
         let inner = self.0.get()?;
         let slot = inner.window.take(bytes)?;
         let completion = Completion::new(queue, tag, Some(slot))?;
-        let deadline = Instant::now() + timeout.unwrap_or(inner.send_timeout);
+        let deadline = deadline(timeout.unwrap_or(inner.send_timeout));
         let start = || Ok(inner.client.runtime()?.handle().clone());
         inner.pump.submit(Job { load, deadline, completion }, start, &inner.producer, inner.width)
     }
 
-    /// Cancels the asynchronous sends made with `queue` and `tag` that are not done: their events are CANCELLED.
-    /// The broker may have stored the message all the same.
+    /// The queues of a topic that can be sent to, in the order of broker names and queue ids. They are known without
+    /// asking once the topic was sent to.
+    ///
+    /// # Errors
+    /// As [`mq_client::Producer::queues`]; STATE on a runtime thread, FORKED.
+    pub fn queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
+        let inner = self.0.get()?;
+        inner.client.runtime()?.block_on("asking for queues", inner.producer.queues(topic))?
+    }
+
+    /// As [`Producer::queues`] without waiting; the answer is an event with `tag` on `queue`.
+    ///
+    /// # Errors
+    /// QUEUE_FULL: too many calls are not done. CLOSED, FORKED.
+    pub fn queues_async(&self, topic: &str, queue: &Queue, tag: u64) -> Result<(), Error> {
+        let inner = self.0.get()?;
+        let (producer, topic) = (inner.producer.clone(), topic.to_owned());
+        let ask = async move { producer.queues(&topic).await.map(Outcome::Queues) };
+        inner.calls.spawn(&inner.client.runtime()?, queue, tag, ask)
+    }
+
+    /// Divides messages into lists that [`Producer::send_batch`] takes, their order kept. Sends nothing.
+    ///
+    /// # Errors
+    /// As [`mq_client::Producer::split_batch`]; FORKED.
+    pub fn split_batch(&self, messages: Vec<Message>) -> Result<Vec<Vec<Message>>, Error> {
+        self.0.get()?.producer.split_batch(messages)
+    }
+
+    /// Cancels the asynchronous calls made with `queue` and `tag` that are not done: their events are CANCELLED.
+    /// The broker may have stored a message all the same. Closing is not cancelled.
     ///
     /// # Errors
     /// FORKED.
     pub fn cancel(&self, queue: &Queue, tag: u64) -> Result<(), Error> {
-        self.0.get()?.pump.cancel(queue, tag);
+        let inner = self.0.get()?;
+        inner.pump.cancel(queue, tag);
+        inner.calls.cancel(queue, tag);
         Ok(())
     }
 
@@ -163,12 +230,7 @@ impl Producer {
     /// # Errors
     /// TIMEOUT: sends had to be cut; the producer is closed all the same. STATE on a runtime thread, FORKED.
     pub fn close(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        let inner = self.0.get()?;
-        refuse_on_runtime_thread("closing a producer")?;
-        // Closing the client has closed the producer.
-        let Ok(runtime) = inner.client.runtime() else { return Ok(()) };
-        let deadline = Instant::now() + timeout.unwrap_or(inner.close_timeout);
-        runtime.block_on("closing a producer", inner.close_by(deadline))?
+        closing::close(&self.0, timeout)
     }
 
     /// As [`Producer::close`] without blocking; the end is an event with `tag` on `queue`.
@@ -176,27 +238,22 @@ impl Producer {
     /// # Errors
     /// CLOSED: the queue is. FORKED.
     pub fn close_async(&self, timeout: Option<Duration>, queue: &Queue, tag: u64) -> Result<(), Error> {
-        let inner = self.0.get()?;
-        let completion = Completion::new(queue, tag, None)?;
-        let Ok(runtime) = inner.client.runtime() else {
-            completion.finish(Ok(Outcome::Closed));
-            return Ok(());
-        };
-        let deadline = Instant::now() + timeout.unwrap_or(inner.close_timeout);
-        let producer = self.clone();
-        runtime.handle().spawn(async move {
-            let result = match producer.0.get() {
-                Ok(inner) => inner.close_by(deadline).await,
-                Err(error) => Err(error),
-            };
-            completion.finish(result.map(|()| Outcome::Closed));
-        });
-        Ok(())
+        closing::close_async(&self.0, timeout, queue, tag)
     }
 }
 
-impl Inner {
-    pub(crate) async fn close_by(&self, deadline: Instant) -> Result<(), Error> {
+impl Close for Inner {
+    const WHAT: &'static str = "closing a producer";
+
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
+    async fn close_by(&self, deadline: Instant) -> Result<(), Error> {
         let late = || {
             Error::new(ErrorCode::Timeout, "closing the producer took too long; the sends under way were cut")
         };

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use mq_client::{Error, ErrorCode, Message};
+use mq_client::{Error, ErrorCode, Message, MessageQueue};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
@@ -26,6 +26,7 @@ const BATCH: usize = 128;
 /// What one asynchronous call sends.
 pub(crate) enum Load {
     One(Message),
+    To(Box<(Message, MessageQueue)>),
     List(Vec<Message>),
     Oneway(Message),
 }
@@ -235,6 +236,10 @@ async fn send(producer: mq_client::Producer, load: Load, deadline: Instant) -> R
     }
     match load {
         Load::One(message) => producer.send_with_timeout(message, left).await.map(Outcome::Sent),
+        Load::To(load) => {
+            let (message, queue) = *load;
+            producer.send_to_queue_with_timeout(message, &queue, left).await.map(Outcome::Sent)
+        }
         Load::List(messages) => {
             producer.send_batch_with_timeout(messages, left).await.map(Outcome::SentBatch)
         }

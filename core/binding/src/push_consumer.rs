@@ -5,15 +5,18 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use mq_client::{ConsumeResult, Error, ErrorCode, Listener, MessageView, PushConsumerConfig};
+use mq_client::{
+    ConsumeResult, Error, ErrorCode, Listener, MessageQueue, MessageView, PushConsumerConfig, Warning,
+};
 use parking_lot::Mutex;
 
+use crate::calls::Calls;
 use crate::client::Client;
-use crate::completion::Completion;
+use crate::closing::{self, Close};
+use crate::deadline::deadline;
 use crate::event::{Event, Outcome};
 use crate::fork::Owned;
 use crate::queue::Queue;
-use crate::runtime::refuse_on_runtime_thread;
 use crate::token::{Replies, ReplyToken};
 
 /// How long starting may take when no time is given.
@@ -34,6 +37,7 @@ pub(crate) struct Inner {
     config: Mutex<PushConsumerConfig>,
     close_timeout: Duration,
     replies: Arc<Replies>,
+    calls: Arc<Calls>,
     running: Mutex<Running>,
     /// Locked while a start or a close goes on.
     stage: tokio::sync::Mutex<Stage>,
@@ -73,6 +77,7 @@ impl PushConsumer {
             close_timeout: config.close_timeout,
             config: Mutex::new(config),
             replies: Arc::default(),
+            calls: Arc::default(),
             running: Mutex::default(),
             stage: tokio::sync::Mutex::new(Stage::New),
         };
@@ -106,7 +111,7 @@ impl PushConsumer {
     /// TIMEOUT, CLOSED, FORKED.
     pub fn start(&self, timeout: Option<Duration>) -> Result<(), Error> {
         let inner = self.0.get()?;
-        let deadline = Instant::now() + timeout.unwrap_or(START_TIMEOUT);
+        let deadline = deadline(timeout.unwrap_or(START_TIMEOUT));
         inner.client.runtime()?.block_on("starting a push consumer", inner.start_by(deadline))?
     }
 
@@ -117,17 +122,12 @@ impl PushConsumer {
     pub fn start_async(&self, timeout: Option<Duration>, queue: &Queue, tag: u64) -> Result<(), Error> {
         let inner = self.0.get()?;
         let runtime = inner.client.runtime()?;
-        let completion = Completion::new(queue, tag, None)?;
-        let deadline = Instant::now() + timeout.unwrap_or(START_TIMEOUT);
+        let deadline = deadline(timeout.unwrap_or(START_TIMEOUT));
         let consumer = self.clone();
-        runtime.handle().spawn(async move {
-            let result = match consumer.0.get() {
-                Ok(inner) => inner.start_by(deadline).await,
-                Err(error) => Err(error),
-            };
-            completion.finish(result.map(|()| Outcome::Started));
-        });
-        Ok(())
+        inner.calls.spawn(&runtime, queue, tag, async move {
+            consumer.0.get()?.start_by(deadline).await?;
+            Ok(Outcome::Started)
+        })
     }
 
     /// Answers for the messages of a token that was turned into its number with [`ReplyToken::into_id`]. After the
@@ -158,6 +158,26 @@ impl PushConsumer {
         Ok(())
     }
 
+    /// Cancels a [`PushConsumer::start_async`] made with `queue` and `tag` that is not done: its event is CANCELLED, and
+    /// it can be started again.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn cancel(&self, queue: &Queue, tag: u64) -> Result<(), Error> {
+        self.0.get()?.calls.cancel(queue, tag);
+        Ok(())
+    }
+
+    /// The queues that it has at the moment, in order, those of its group's retry topic among them; none before the
+    /// start and after the close.
+    ///
+    /// # Errors
+    /// FORKED.
+    pub fn assignment(&self) -> Result<Vec<MessageQueue>, Error> {
+        let running = self.0.get()?.running.lock();
+        Ok(running.consumer.as_ref().map(mq_client::PushConsumer::queues).unwrap_or_default())
+    }
+
     /// Fetches no more, waits for the answers owed up to `timeout` (the setting `close_timeout` if none is given), commits
     /// and leaves the group. Later calls do nothing.
     ///
@@ -165,12 +185,7 @@ impl PushConsumer {
     /// TIMEOUT: it had to be cut, and unanswered messages are delivered again; it is closed all the same. STATE on a
     /// runtime thread, FORKED.
     pub fn close(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        let inner = self.0.get()?;
-        refuse_on_runtime_thread("closing a push consumer")?;
-        // Closing the client has closed the consumer.
-        let Ok(runtime) = inner.client.runtime() else { return Ok(()) };
-        let deadline = Instant::now() + timeout.unwrap_or(inner.close_timeout);
-        runtime.block_on("closing a push consumer", inner.close_by(deadline))?
+        closing::close(&self.0, timeout)
     }
 
     /// As [`PushConsumer::close`] without blocking; the end is an event with `tag` on `queue`.
@@ -178,22 +193,7 @@ impl PushConsumer {
     /// # Errors
     /// CLOSED: the queue is. FORKED.
     pub fn close_async(&self, timeout: Option<Duration>, queue: &Queue, tag: u64) -> Result<(), Error> {
-        let inner = self.0.get()?;
-        let completion = Completion::new(queue, tag, None)?;
-        let Ok(runtime) = inner.client.runtime() else {
-            completion.finish(Ok(Outcome::Closed));
-            return Ok(());
-        };
-        let deadline = Instant::now() + timeout.unwrap_or(inner.close_timeout);
-        let consumer = self.clone();
-        runtime.handle().spawn(async move {
-            let result = match consumer.0.get() {
-                Ok(inner) => inner.close_by(deadline).await,
-                Err(error) => Err(error),
-            };
-            completion.finish(result.map(|()| Outcome::Closed));
-        });
-        Ok(())
+        closing::close_async(&self.0, timeout, queue, tag)
     }
 }
 
@@ -247,8 +247,20 @@ impl Inner {
             None => {}
         }
     }
+}
 
-    pub(crate) async fn close_by(&self, deadline: Instant) -> Result<(), Error> {
+impl Close for Inner {
+    const WHAT: &'static str = "closing a push consumer";
+
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
+    async fn close_by(&self, deadline: Instant) -> Result<(), Error> {
         let late = || {
             Error::new(
                 ErrorCode::Timeout,
@@ -279,5 +291,9 @@ impl Listener for ToQueue {
         self.queue.push(Event::Message { consumer: self.tag, messages, token }, None);
         // A token that was dropped is an answer too.
         Box::pin(async { answer.await.unwrap_or(ConsumeResult::LATER) })
+    }
+
+    fn warning(&self, warning: Warning) {
+        self.queue.push_notice(Event::Warning { consumer: self.tag, warning });
     }
 }

@@ -18,6 +18,8 @@ use crate::wakeup::{Callback, Wakeup};
 
 /// Log lines that may wait on one queue.
 const LOG_LINES: usize = 1000;
+/// Warnings and changes of queues that may wait on one queue.
+const NOTICES: usize = 1000;
 
 /// A queue of [`Event`]s. Clones are the same queue; usable from any thread, by several at once.
 ///
@@ -44,6 +46,7 @@ struct State {
     fd_readable: bool,
     log_lines: usize,
     log_lines_dropped: u64,
+    notices: usize,
 }
 
 impl State {
@@ -111,9 +114,13 @@ impl Queue {
             out.push(event);
             slots.extend(slot);
         }
-        let lines =
-            out[out.len() - count..].iter().filter(|event| matches!(event, Event::Log { .. })).count();
-        state.log_lines -= lines;
+        for event in &out[out.len() - count..] {
+            match event {
+                Event::Log { .. } => state.log_lines -= 1,
+                Event::Warning { .. } => state.notices -= 1,
+                _ => {}
+            }
+        }
         if state.events.is_empty() {
             if !state.closed {
                 state.make_unreadable();
@@ -270,6 +277,18 @@ impl Queue {
         if fire {
             shared.wakeup.fire();
         }
+    }
+
+    /// Adds a warning or a change of queues; drops it when too many wait, which nobody reads.
+    pub(crate) fn push_notice(&self, event: Event) {
+        let Ok(shared) = self.0.get() else { return };
+        let mut state = shared.state.lock();
+        if state.closed || state.notices == NOTICES {
+            return;
+        }
+        state.notices += 1;
+        drop(state);
+        self.push(event, None);
     }
 
     /// Adds a log line, or counts it when too many wait.

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The families of the header, in its order: the files of `ffi/src` that export functions.
-const FAMILIES: [&str; 14] = [
+const FAMILIES: [&str; 16] = [
     "version",
     "error",
     "config",
     "message",
     "receipt",
     "view",
+    "packed",
+    "message_queues",
     "queue",
     "event",
     "client",
