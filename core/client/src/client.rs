@@ -64,8 +64,8 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     /// Told when the brokers should hear of a change at once.
     changed: Arc<Notify>,
-    /// Addresses to which a connection was made since the last heartbeat.
-    connected: Mutex<Vec<Arc<str>>>,
+    /// Brokers to which a connection was made since the last heartbeat.
+    connected: Mutex<BTreeSet<String>>,
 }
 
 impl Client {
@@ -91,7 +91,7 @@ impl Client {
             tasks,
             remoting,
             namesrv,
-            routes: Routes::new(seed),
+            routes: Routes::new(seed, config.vip_channel),
             ids: MessageIds::new(UniqueIds::new(own_ip, std::process::id(), salt)),
             producers: Mutex::default(),
             consumers: Mutex::default(),
@@ -311,7 +311,8 @@ async fn keep_routes(client: Weak<Inner>, period: Duration) {
         }
         let brokers = client.routes.broker_addresses(true);
         client.remoting.prune(|address| {
-            client.namesrv.contains(address) || brokers.iter().any(|broker| broker == address)
+            let main = client.routes.main_address(address);
+            client.namesrv.contains(address) || main.is_some_and(|main| brokers.contains(&main))
         });
     }
 }

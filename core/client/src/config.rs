@@ -105,10 +105,16 @@ declare! {
         instance_name: String = "DEFAULT".to_owned(), "instanceName";
         /// Part of the client id for deployments that are divided into units.
         unit_name: String = String::new(), "unitName";
+        /// Whether topics and groups belong to a unit of the deployment: `unitMode` of sends and heartbeats.
+        unit_mode: bool = false, "unitMode";
         /// Own address in the client id and in message ids; empty: the address of the default network interface.
         client_ip: String = String::new(), "clientIP";
-        /// Prefix of all topics and groups, added on the way out and removed on the way in.
+        /// Namespace of the old kind, such as MQ_INST_1234: prefix of all topics and groups, added on the way out and removed on the way in.
         namespace: String = String::new();
+        /// Namespace of the new kind (5.2): goes with every request, names stay as they are.
+        namespace_v2: String = String::new(), "namespaceV2";
+        /// Whether sends go to the brokers' second port, two below their own, which serves no consumers.
+        vip_channel: bool = false, "vipChannelEnabled";
         /// How often the routes of all known topics are asked for again.
         poll_name_server_interval: Duration [10, 3_600_000] = seconds(30), "pollNameServerInterval";
         /// How often brokers are told that this client lives; they forget it after 120 s.
@@ -135,6 +141,10 @@ declare! {
         group: String = "libmq_producer".to_owned(), "producerGroup";
         /// Time limit of one send, with all its retries.
         send_timeout: Duration [1, 3_600_000] = seconds(3), "sendMsgTimeout";
+        /// Time limit of one attempt, so that a broker that hangs leaves time for another; 0: that of the whole send.
+        send_timeout_per_request: Duration [0, 3_600_000] = seconds(0), "sendMsgMaxTimeoutPerRequest";
+        /// Whether brokers that failed or were slow are avoided for a time: from 2 s after an answer that took 0.55 s to 30 s after one that took 15 s.
+        send_latency_fault_enable: bool = false, "sendLatencyFaultEnable";
         /// How often a failed send is tried again, on another broker if there is one.
         retry_times_when_send_failed: u32 [0, 100] = 2, "retryTimesWhenSendFailed";
         /// Whether a message that was stored but not flushed or replicated in time is sent to another broker too.

@@ -179,8 +179,8 @@ impl Message {
         Ok(())
     }
 
-    /// The properties text with this unique id.
-    pub(crate) fn encode_properties(&self, id: &str) -> Result<String, Error> {
+    /// The properties text with this unique id; `namespace` is that of the old kind or empty.
+    pub(crate) fn encode_properties(&self, id: &str, namespace: &str) -> Result<String, Error> {
         let room = self.properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
         let keys = self.keys.iter().map(|key| key.len() + 1).sum::<usize>();
         let tag = self.tag.as_ref().map_or(0, String::len);
@@ -206,6 +206,9 @@ impl Message {
         }
         if !self.wait_store {
             push_pair(&mut text, key::WAIT, "false");
+        }
+        if !namespace.is_empty() {
+            push_pair(&mut text, key::INSTANCE_ID, namespace);
         }
         push_pair(&mut text, key::UNIQ_KEY, id);
         if text.len() > MAX_PROPERTIES {
@@ -362,11 +365,11 @@ mod tests {
     fn properties_have_the_wires_form_and_a_limit() {
         let message = Message::new("T", "x").tag("a").key("k").key("l").property("p", "1").delay_level(3);
         assert_eq!(
-            message.encode_properties("ID").unwrap(),
+            message.encode_properties("ID", "").unwrap(),
             "p\u{1}1\u{2}KEYS\u{1}k l\u{2}TAGS\u{1}a\u{2}DELAY\u{1}3\u{2}UNIQ_KEY\u{1}ID\u{2}"
         );
         let long = Message::new("T", "x").property("p", "x".repeat(32_760));
-        assert_eq!(long.encode_properties("ID").unwrap_err().code(), ErrorCode::TooLarge);
+        assert_eq!(long.encode_properties("ID", "").unwrap_err().code(), ErrorCode::TooLarge);
     }
 
     #[test]

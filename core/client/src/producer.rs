@@ -16,11 +16,13 @@ use crate::route::{PublishQueue, Route, Template};
 use crate::{Error, ErrorCode, Message, ProducerConfig, SendReceipt, SendStatus};
 
 mod batch;
+mod fault;
 mod in_flight;
 mod outgoing;
 mod queue;
 
 pub use batch::split_batch;
+use fault::Faults;
 use in_flight::InFlight;
 use outgoing::Outgoing;
 use queue::Choice;
@@ -40,6 +42,8 @@ pub(crate) struct Inner {
     /// The group in the client's namespace.
     group: String,
     in_flight: InFlight,
+    /// `None` unless `send_latency_fault_enable` is set.
+    faults: Option<Faults>,
     closed: AtomicBool,
 }
 
@@ -49,8 +53,9 @@ impl Producer {
         let group = client.wrap(&config.group).into_owned();
         let in_flight =
             InFlight::new(config.max_in_flight, config.max_in_flight_bytes, config.wait_when_full);
+        let faults = config.send_latency_fault_enable.then(Faults::default);
         let closed = AtomicBool::new(false);
-        let inner = Arc::new(Inner { client, config, group, in_flight, closed });
+        let inner = Arc::new(Inner { client, config, group, in_flight, faults, closed });
         inner.client.add_producer(&inner.group, Arc::downgrade(&inner));
         Ok(Producer { inner })
     }
@@ -170,7 +175,8 @@ impl Producer {
         let outgoing = inner.prepare(message).await?;
         let _permit = inner.in_flight.enter(outgoing.body.len(), deadline).await?;
         let (topic, route) = inner.client.route(&outgoing.topic, Some(inner.template()), deadline).await?;
-        let queue = queue::choose(&choice, &outgoing.topic, topic.turn(), &route, None)?;
+        let queue =
+            queue::choose(&choice, &outgoing.topic, topic.turn(), &route, None, inner.faults.as_ref())?;
         let header = inner.header(&outgoing, queue);
         inner.client.remoting.tell(&queue.peer, outgoing.code, &header, &outgoing.body, deadline).await
     }
@@ -202,7 +208,7 @@ impl Producer {
     /// # Errors
     /// As [`split_batch`].
     pub fn split_batch(&self, messages: Vec<Message>) -> Result<Vec<Vec<Message>>, Error> {
-        split_batch(messages, self.inner.config.max_message_size)
+        batch::split(messages, self.inner.config.max_message_size, &self.inner.client.config.namespace)
     }
 
     /// Waits (up to `close_timeout`) for the sends that are on their way and tells the brokers. Later sends
@@ -285,8 +291,14 @@ impl Inner {
         loop {
             let (topic, route) = self.client.route(&outgoing.topic, Some(self.template()), deadline).await?;
             let turn = *turn.get_or_insert_with(|| topic.turn());
-            let queue = queue::choose(&choice, &outgoing.topic, turn, &route, failed_on.as_deref())?;
-            let result = self.attempt(&mut outgoing, queue, deadline).await;
+            let faults = self.faults.as_ref();
+            let queue = queue::choose(&choice, &outgoing.topic, turn, &route, failed_on.as_deref(), faults)?;
+            let started = Instant::now();
+            let limit = if attempt == retries { deadline } else { self.attempt_deadline(started, deadline) };
+            let result = self.attempt(&mut outgoing, queue, limit).await;
+            if let Some(faults) = faults {
+                faults.note(&queue.broker_name, started.elapsed(), result.is_err());
+            }
             let last = attempt == retries || Instant::now() >= deadline;
             match result {
                 Ok(receipt) => {
@@ -321,6 +333,14 @@ impl Inner {
             }
             failed_on = Some(queue.broker_name.clone());
             attempt += 1;
+        }
+    }
+
+    /// The end of an attempt that is not the last.
+    fn attempt_deadline(&self, started: Instant, deadline: Instant) -> Instant {
+        match self.config.send_timeout_per_request {
+            Duration::ZERO => deadline,
+            limit => deadline.min(started + limit),
         }
     }
 
@@ -363,7 +383,7 @@ impl Inner {
             flag: outgoing.flag,
             properties: Some(&outgoing.properties),
             reconsume_times: Some(0),
-            unit_mode: Some(false),
+            unit_mode: Some(self.client.config.unit_mode),
             max_reconsume_times: None,
             batch: Some(outgoing.code == RequestCode::SEND_BATCH_MESSAGE),
         }

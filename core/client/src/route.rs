@@ -38,7 +38,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    fn new(topic: &str, mut data: TopicRoute, remoting: &Remoting) -> Route {
+    fn new(topic: &str, mut data: TopicRoute, remoting: &Remoting, vip: bool) -> Route {
         data.queue_datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
         let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
         for queues in &data.queue_datas {
@@ -55,7 +55,7 @@ impl Route {
                 && queues.perm & perm::WRITE != 0
             {
                 let broker_name: Arc<str> = queues.broker_name.as_str().into();
-                let peer = remoting.peer(address);
+                let peer = if vip { remoting.peer(&vip_address(address)) } else { remoting.peer(address) };
                 publish.extend((0..queues.write_queue_nums.min(MAX_QUEUES)).map(|queue_id| PublishQueue {
                     broker_name: broker_name.clone(),
                     queue_id,
@@ -65,6 +65,15 @@ impl Route {
         }
         Route { data, publish, subscribe }
     }
+}
+
+/// The second port of a broker, for sends (`MixAll.brokerVIPChannel`); the first if there is none below it.
+pub(crate) fn vip_address(address: &str) -> String {
+    let second = address.rsplit_once(':').and_then(|(host, port)| {
+        let port = port.parse::<u16>().ok()?.checked_sub(2).filter(|port| *port > 0)?;
+        Some(format!("{host}:{port}"))
+    });
+    second.unwrap_or_else(|| address.to_owned())
 }
 
 /// More queues than this on one broker are not believed (Apache's own limit of a topic).
@@ -111,11 +120,13 @@ pub(crate) struct Routes {
     /// Broker name to its addresses by id.
     brokers: RwLock<HashMap<String, BTreeMap<i64, String>>>,
     seed: usize,
+    /// Sends use the brokers' second port.
+    vip: bool,
 }
 
 impl Routes {
-    pub(crate) fn new(seed: usize) -> Routes {
-        Routes { topics: RwLock::default(), brokers: RwLock::default(), seed }
+    pub(crate) fn new(seed: usize, vip: bool) -> Routes {
+        Routes { topics: RwLock::default(), brokers: RwLock::default(), seed, vip }
     }
 
     fn topic(&self, name: &str) -> Arc<Topic> {
@@ -253,7 +264,7 @@ impl Routes {
                 brokers.insert(broker.broker_name.clone(), broker.broker_addrs.clone());
             }
         }
-        let route = Arc::new(Route::new(&topic.name, data, remoting));
+        let route = Arc::new(Route::new(&topic.name, data, remoting, self.vip));
         *topic.route.write() = Some(route);
         Ok(())
     }
@@ -265,9 +276,11 @@ impl Routes {
         addresses.get(&id).or_else(|| addresses.get(&0)).or_else(|| addresses.values().next()).cloned()
     }
 
-    /// Whether a broker has this address.
-    pub(crate) fn is_broker(&self, address: &str) -> bool {
-        self.brokers.read().values().any(|addresses| addresses.values().any(|own| own == address))
+    /// The broker's own address if this is one of a broker, be it its second port.
+    pub(crate) fn main_address(&self, address: &str) -> Option<String> {
+        let brokers = self.brokers.read();
+        let mut known = brokers.values().flat_map(BTreeMap::values);
+        known.find(|own| *own == address || (self.vip && vip_address(own) == address)).cloned()
     }
 
     /// Addresses of all brokers of the known routes: the masters, or all.
@@ -315,5 +328,17 @@ async fn query(
         }),
         ResponseCode::TOPIC_NOT_EXIST => Ok(None),
         _ => Err(refusal(&frame, code, peer.address())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_ports_are_two_below() {
+        assert_eq!(vip_address("10.0.0.1:10911"), "10.0.0.1:10909");
+        assert_eq!(vip_address("[::1]:10911"), "[::1]:10909");
+        assert_eq!(vip_address("b:2"), "b:2");
     }
 }

@@ -25,11 +25,7 @@ pub(super) async fn keep(client: Weak<Inner>, changed: Arc<Notify>, period: Dura
         };
         let Some(inner) = client.upgrade() else { return };
         let fresh = std::mem::take(&mut *inner.connected.lock());
-        let addresses = if due {
-            inner.heartbeat_addresses()
-        } else {
-            fresh.iter().map(|address| address.to_string()).collect()
-        };
+        let addresses = if due { inner.heartbeat_addresses() } else { fresh.into_iter().collect() };
         inner.beat(&addresses).await;
     }
 }

@@ -26,8 +26,8 @@ impl Inbound for Inner {
 
     fn connected(&self, address: &Arc<str>) {
         tracing::info!(address = &**address, "connected");
-        if self.routes.is_broker(address) {
-            self.connected.lock().push(address.clone());
+        if let Some(main) = self.routes.main_address(address) {
+            self.connected.lock().insert(main);
             self.changed.notify_one();
         }
     }

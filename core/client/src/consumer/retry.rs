@@ -43,7 +43,7 @@ impl Inner {
             delay_level: level,
             origin_msg_id: Some(&origin),
             origin_topic: Some(message.record().topic()),
-            unit_mode: Some(false),
+            unit_mode: Some(client.config.unit_mode),
             max_reconsume_times: Some(self.max_reconsume_times()),
         };
         let code = RequestCode::CONSUMER_SEND_MSG_BACK;
@@ -89,7 +89,7 @@ impl Inner {
             flag: record.layout().flag,
             properties: Some(properties.as_text()),
             reconsume_times: Some(times),
-            unit_mode: Some(false),
+            unit_mode: Some(client.config.unit_mode),
             max_reconsume_times: Some(max),
             batch: Some(false),
         };

@@ -43,7 +43,7 @@ impl Inner {
             message_model: model.to_owned(),
             consume_from_where: from.to_owned(),
             subscription_data_set: self.subscriptions.values().map(|s| s.data()).collect(),
-            unit_mode: false,
+            unit_mode: self.client.config.unit_mode,
         }
     }
 

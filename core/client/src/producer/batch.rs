@@ -36,7 +36,7 @@ impl Outgoing {
                 )));
             }
             let id = client.ids.next(born_timestamp);
-            let properties = message.encode_properties(&id)?;
+            let properties = message.encode_properties(&id, &client.config.namespace)?;
             let element = BatchElement { flag: message.flag, body: &message.body, properties: &properties };
             check_size(&first.topic, body.len() + element.encoded_len(), config)?;
             element.encode(&mut body);
@@ -71,12 +71,21 @@ impl Outgoing {
 /// # Errors
 /// `ARGUMENT`: a message is not acceptable or has a delivery time. `TOO_LARGE`: one alone is over the limit.
 pub fn split_batch(messages: Vec<Message>, limit: usize) -> Result<Vec<Vec<Message>>, Error> {
+    split(messages, limit, "")
+}
+
+/// As [`split_batch`] for messages of a namespace.
+pub(super) fn split(
+    messages: Vec<Message>,
+    limit: usize,
+    namespace: &str,
+) -> Result<Vec<Vec<Message>>, Error> {
     let mut lists: Vec<Vec<Message>> = Vec::new();
     let mut size = 0;
     for message in messages {
         message.check()?;
         check_batchable(&message)?;
-        let properties = message.encode_properties(LONGEST_ID)?;
+        let properties = message.encode_properties(LONGEST_ID, namespace)?;
         let element = BatchElement { flag: message.flag, body: &message.body, properties: &properties };
         let own = element.encoded_len();
         if own > limit {

@@ -35,7 +35,7 @@ impl Outgoing {
         check_size(&message.topic, message.body.len(), config)?;
         let born_timestamp = now_millis();
         let message_id = client.ids.next(born_timestamp);
-        let properties = message.encode_properties(&message_id)?;
+        let properties = message.encode_properties(&message_id, &client.config.namespace)?;
         Ok(Outgoing {
             code: RequestCode::SEND_MESSAGE_V2,
             topic: client.wrap(&message.topic).into_owned(),

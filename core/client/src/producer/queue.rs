@@ -2,6 +2,7 @@
 
 use mq_protocol::id::java_hash;
 
+use super::fault::Faults;
 use crate::route::{PublishQueue, Route};
 use crate::{Error, ErrorCode, Message};
 
@@ -27,10 +28,11 @@ pub(super) fn choose<'r>(
     turn: usize,
     route: &'r Route,
     failed_on: Option<&str>,
+    faults: Option<&Faults>,
 ) -> Result<&'r PublishQueue, Error> {
     let queues = &route.publish;
     let chosen = match choice {
-        Choice::Any => in_turn(queues, turn, failed_on),
+        Choice::Any => in_turn(queues, turn, failed_on, faults),
         Choice::Hash(hash) => queues.get(slot(*hash, queues.len())),
         Choice::Exactly { broker_name, queue_id } => {
             let found = queues.iter().find(|q| *q.broker_name == **broker_name && q.queue_id == *queue_id);
@@ -52,21 +54,30 @@ pub(super) fn choose<'r>(
     })
 }
 
-/// The next queue; one of another broker than the one that failed, and that is not known to be down, if there is one.
-fn in_turn<'r>(queues: &'r [PublishQueue], turn: usize, failed_on: Option<&str>) -> Option<&'r PublishQueue> {
+/// The next queue; one of another broker than the one that failed, that is not known to be down or slow, if
+/// there is one.
+fn in_turn<'r>(
+    queues: &'r [PublishQueue],
+    turn: usize,
+    failed_on: Option<&str>,
+    faults: Option<&Faults>,
+) -> Option<&'r PublishQueue> {
     let count = queues.len();
     let at = |step: usize| queues.get(turn.wrapping_add(step) % count.max(1));
+    let other = |queue: &PublishQueue| failed_on != Some(&*queue.broker_name);
+    let up = |queue: &PublishQueue| other(queue) && !queue.peer.is_down();
+    let good = |queue: &PublishQueue| {
+        up(queue) && faults.is_none_or(|faults| faults.is_available(&queue.broker_name))
+    };
     let first = at(0)?;
-    if failed_on != Some(&*first.broker_name) && !first.peer.is_down() {
+    if good(first) {
         return Some(first);
     }
-    let other = |queue: &&PublishQueue| failed_on != Some(&*queue.broker_name);
-    let mut steps = (0..count).filter_map(at);
-    steps
-        .clone()
-        .find(|queue| other(queue) && !queue.peer.is_down())
-        .or_else(|| steps.find(other))
-        .or(Some(first))
+    let reachable = |queue: &PublishQueue| {
+        up(queue) && faults.is_none_or(|faults| faults.is_reachable(&queue.broker_name))
+    };
+    let find = |fits: &dyn Fn(&PublishQueue) -> bool| (0..count).filter_map(at).find(|queue| fits(queue));
+    find(&good).or_else(|| find(&reachable)).or_else(|| find(&up)).or_else(|| find(&other)).or(Some(first))
 }
 
 /// Java's `abs(hash % n)`.

@@ -34,7 +34,7 @@ impl Inner {
                 .to_owned(),
             consume_from_where: from.to_owned(),
             subscription_data_set: self.wish.lock().subscriptions().map(|s| s.data()).collect(),
-            unit_mode: false,
+            unit_mode: self.client.config.unit_mode,
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Options {
     encoding: Encoding,
     frame_max_length: usize,
     max_queued_bytes: usize,
+    /// Goes with every request if it is not empty.
+    namespace_v2: String,
     pub(super) connect_timeout: Duration,
 }
 
@@ -44,6 +46,7 @@ impl Options {
             encoding: config.encoding(),
             frame_max_length: config.frame_max_length,
             max_queued_bytes: config.max_queued_bytes,
+            namespace_v2: config.namespace_v2.clone(),
             connect_timeout: config.connect_timeout,
         }
     }
@@ -306,6 +309,11 @@ impl Shared {
         queue.scratch.flag = if waiter.is_some() { 0 } else { 2 };
         queue.scratch.ext.clear();
         write(&mut queue.scratch.ext);
+        if !self.options.namespace_v2.is_empty() {
+            // `NamespaceRpcHook`
+            queue.scratch.ext.push("nsd", "true");
+            queue.scratch.ext.push("ns", &self.options.namespace_v2);
+        }
         queue.scratch.encode_head(body.len(), &mut queue.tail);
         let length = queue.tail.len() - before + body.len();
         if length > self.options.frame_max_length {
