@@ -52,6 +52,11 @@ class Runner:
         threading.Thread(target=self._read, daemon=True).start()
 
     @property
+    def pid(self) -> int:
+        """The runner's own process id: its `run` script hands over to it."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._dead is None
 

@@ -2,7 +2,7 @@
 
 A command is an object with `id` and `op`; its answer carries the same `id`, `ok`, and `error` when it is not ok. Operations:
 
-    producer  name namesrv group [compress_over compress_type(Java) timeout_ms alone(Java)]
+    producer  name namesrv group [compress_over compress_type(Java) timeout_ms alone(Java) heartbeat_ms(Java)]
     send      name topic [mode: sync|async|oneway|batch] [count first size prefix tags keys queue batch delay_level properties
               shard(Java): what the queue is chosen by]
               answers `sent`: a list of {status msg_id offset_msg_id broker queue offset}; `{i}` in keys is the message's number

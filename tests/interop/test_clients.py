@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -178,24 +178,11 @@ def test_a_group_goes_on_where_it_stopped(target: Target, java: Peer, go: Peer, 
         assert {m["body"][:6] for m in found} == {"three-"}
 
 
-class Member(Protocol):
-    """What `halves` wants of a member of a group."""
+def halves(sender: Peer, topic: str, members: Sequence[Callable[[], list[Fields]]]) -> None:
+    """Two members of a group, told by their deliveries, share eight queues: four each, every message once."""
 
-    def messages(self, consumer: str) -> list[Fields]:
-        """All deliveries to a consumer so far."""
-
-    def wait_messages(self, consumer: str, enough: Callable[[list[Fields]], bool], seconds: float = 60) -> list[Fields]:
-        """Waits for deliveries."""
-
-
-def halves(sender: Peer, topic: str, members: Sequence[tuple[Member, str]]) -> None:
-    """Two members of a group, of different programs, share eight queues: four each, every message once."""
-
-    def by_member(prefix: str) -> list[dict[int, int]]:
-        counts: list[dict[int, int]] = []
-        for peer, name in members:
-            counts.append(Counter(m["queue"] for m in peer.messages(name) if m["body"].startswith(prefix)))
-        return counts
+    def by_member(prefix: str) -> list[Counter[int]]:
+        return [Counter(m["queue"] for m in found() if m["body"].startswith(prefix)) for found in members]
 
     numbers = itertools.count()
 
@@ -204,8 +191,7 @@ def halves(sender: Peer, topic: str, members: Sequence[tuple[Member, str]]) -> N
         prefix = f"probe-{next(numbers)}-"
         for queue in range(8):
             sender.send(topic, topic, queue=queue, prefix=prefix)
-        every = set(range(8))
-        members[0][0].wait_messages(members[0][1], lambda _: set().union(*by_member(prefix)) == every, 60)
+        wait_for("each queue is consumed", lambda: len(set().union(*by_member(prefix))) == 8, 60)
         first, second = by_member(prefix)
         return len(first) == len(second) == 4 and not set(first) & set(second)
 
@@ -213,10 +199,9 @@ def halves(sender: Peer, topic: str, members: Sequence[tuple[Member, str]]) -> N
     wait_for("the queues are shared half and half", settled, 45)
     for queue in range(8):
         sender.send(topic, topic, queue=queue, count=10, prefix="real-")
-    for peer, name in members:
-        peer.wait_messages(name, lambda found: sum(m["body"].startswith("real-") for m in found) >= 40)
+    wait_for("all is consumed", lambda: sum(map(Counter.total, by_member("real-"))) >= 80, 60)
     first, second = by_member("real-")
-    assert first | second == dict.fromkeys(range(8), 10), (first, second)
+    assert first | second == Counter(dict.fromkeys(range(8), 10)), (first, second)
     assert len(first) == len(second) == 4
 
 
@@ -227,7 +212,11 @@ def test_members_of_one_group_share_its_queues(
     remoting.create_topic(target.broker, unique, 8)
     with contextlib.ExitStack() as stack:
         stack.enter_context(opened(java, "producer", target, unique, group=f"P-{unique}"))
-        members = [(peer(name), f"{unique}-{name}") for name in pair]
-        for member, name in members:
-            stack.enter_context(opened(member, "consumer", target, name, group=f"G-{unique}", topic=unique))
-        halves(java, unique, members)
+        for name in pair:
+            stack.enter_context(opened(peer(name), "consumer", target, f"{unique}-{name}", group=f"G-{unique}", topic=unique))
+        first, second = pair
+        halves(
+            java,
+            unique,
+            [lambda: peer(first).messages(f"{unique}-{first}"), lambda: peer(second).messages(f"{unique}-{second}")],
+        )

@@ -150,6 +150,9 @@ public final class Peer {
         if (c.containsKey("compress_over")) {
             p.setCompressMsgBodyOverHowmuch(c.getIntValue("compress_over"));
         }
+        if (c.containsKey("heartbeat_ms")) {
+            p.setHeartbeatBrokerInterval(c.getIntValue("heartbeat_ms"));
+        }
         p.setSendMsgTimeout(c.getIntValue("timeout_ms", 10_000));
         p.start();
         producers.put(name, p);
