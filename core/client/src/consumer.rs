@@ -22,6 +22,7 @@ use crate::{Error, ErrorCode, MessageView, PushConsumerConfig};
 mod allocate;
 mod dispatch;
 mod listener;
+mod lock;
 mod offset;
 mod offset_file;
 mod process_queue;
@@ -29,8 +30,10 @@ mod pull;
 mod rebalance;
 mod retry;
 mod serve;
+mod settle;
 mod stats;
 mod subscription;
+mod throttle;
 mod warning;
 
 pub(crate) use allocate::Allocation;
@@ -39,6 +42,7 @@ pub use listener::{ConsumeResult, Listener};
 pub(crate) use offset::Offsets;
 use process_queue::ProcessQueue;
 pub(crate) use subscription::{Subscription, check_expression};
+use throttle::Throttle;
 pub use warning::{Warning, WarningCode};
 
 /// Messages that admin tools may have consumed directly at a time.
@@ -65,6 +69,7 @@ pub(crate) struct Inner {
     listener: Arc<dyn Listener>,
     queues: Mutex<HashMap<MessageQueue, Arc<ProcessQueue>>>,
     ready: Ready,
+    throttle: Throttle,
     tasks: Tasks,
     /// Bytes of messages that wait for the listener or are being consumed.
     cached: AtomicIsize,
@@ -187,6 +192,7 @@ impl Inner {
             listener,
             queues: Mutex::default(),
             ready: Ready::default(),
+            throttle: Throttle::new(config.max_messages_per_second, config.max_in_flight),
             tasks: Tasks::new(client.runtime.clone()),
             cached: AtomicIsize::new(0),
             total_room: Notify::new(),
@@ -229,12 +235,13 @@ impl Inner {
             );
         }
         self.client.beat_all().await;
-        for _ in 0..self.config.consume_thread_max {
-            self.tasks.spawn(dispatch::work(self.clone()));
-        }
+        self.start_workers();
         let balanced = self.rebalance_now().await;
         self.tasks.spawn(rebalance::keep(self.clone(), balanced));
         self.tasks.spawn(rebalance::keep_offsets(self.clone()));
+        if self.needs_locks() {
+            self.tasks.spawn(lock::keep(self.clone()));
+        }
         tracing::info!(group = self.group, queues = self.queues.lock().len(), "consumer started");
         Ok(())
     }
@@ -257,9 +264,15 @@ impl Inner {
             tracing::warn!(group = self.group, ?limit, "listener calls still run; their messages come again");
         }
         self.persist(&queues).await;
-        for queue in &queues {
+        let mut unlocked = Vec::new();
+        for (queue, is_idle) in queues.iter().zip(&idle) {
+            // Another member may begin at once, but not beside a call that still runs here.
+            if self.needs_locks() && *is_idle && !queue.is_dropped() {
+                unlocked.push(queue.queue.clone());
+            }
             queue.drop_now();
         }
+        self.unlock(&unlocked).await;
         self.client.remove_consumer(&self.group);
         self.client.unregister(&[], Some(&self.group)).await;
         for topic in self.subscriptions.keys().filter(|topic| !self.client.is_subscribed(topic)) {
@@ -290,11 +303,11 @@ impl Inner {
     }
 
     /// Hands pulled messages to the workers.
-    fn deliver(&self, queue: &Arc<ProcessQueue>, messages: Vec<MessageView>, next: i64) {
+    fn deliver(self: &Arc<Self>, queue: &Arc<ProcessQueue>, messages: Vec<MessageView>, next: i64) {
         let (list, added) = queue.put(messages, next);
         self.cached.fetch_add(added.cast_signed(), Ordering::Relaxed);
         if list {
-            self.ready.list(queue.clone());
+            self.list(queue.clone());
         }
     }
 

@@ -1,94 +1,199 @@
-//! The workers that call the listener: as many calls at a time as the setting allows, queues in turn.
+//! The workers that call the listener: as many calls at a time as there is work for, queues in turn.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use mq_protocol::body::MessageQueue;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::process_queue::ProcessQueue;
+use super::process_queue::{ProcessQueue, Taken};
 use super::{ConsumeResult, Inner};
-use crate::{MessageView, WarningCode};
+use crate::MessageView;
 
 /// The delay level of messages whose listener call took too long (`ConsumeMessageConcurrentlyService`).
 const LEVEL_AFTER_TIMEOUT: i32 = 3;
-/// Pause before the listener gets a message again that no broker would take back.
-const LOCAL_RETRY: Duration = Duration::from_secs(5);
+/// A worker beyond `consume_thread_min` that has nothing to do for so long ends (Java's thread pool: a minute).
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Queues that have messages for the listener.
-#[derive(Default)]
 pub(crate) struct Ready {
     queues: Mutex<VecDeque<Arc<ProcessQueue>>>,
     wake: Notify,
-    stopped: AtomicBool,
+    stopped: watch::Sender<bool>,
+    /// Workers, and those of them that have nothing to do.
+    workers: AtomicUsize,
+    idle: AtomicUsize,
+}
+
+impl Default for Ready {
+    fn default() -> Ready {
+        Ready {
+            queues: Mutex::default(),
+            wake: Notify::new(),
+            stopped: watch::Sender::new(false),
+            workers: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Ready {
-    /// Lists a queue; it must not be listed already.
-    pub(crate) fn list(&self, queue: Arc<ProcessQueue>) {
+    fn list(&self, queue: Arc<ProcessQueue>) {
         self.queues.lock().push_back(queue);
         self.wake.notify_one();
     }
 
     /// Gives out nothing any more.
     pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
+        self.stopped.send_replace(true);
     }
 
-    async fn next(&self, max: usize) -> (Arc<ProcessQueue>, Vec<MessageView>) {
+    fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// Number of workers at the moment.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.load(Ordering::Relaxed)
+    }
+
+    /// The next messages; `None` if there are none for `patience`.
+    async fn next(&self, max: usize, patience: Duration) -> Option<(Arc<ProcessQueue>, Taken)> {
         loop {
             if let Some(found) = self.try_next(max) {
-                return found;
+                return Some(found);
             }
-            self.wake.notified().await;
+            let _idle = Counted::new(&self.idle);
+            // One more look: what was listed before this worker counted as idle.
+            if let Some(found) = self.try_next(max) {
+                return Some(found);
+            }
+            timeout(patience, self.wake.notified()).await.ok()?;
         }
     }
 
-    fn try_next(&self, max: usize) -> Option<(Arc<ProcessQueue>, Vec<MessageView>)> {
-        while !self.stopped.load(Ordering::Acquire) {
+    fn try_next(&self, max: usize) -> Option<(Arc<ProcessQueue>, Taken)> {
+        while !self.is_stopped() {
             let queue = self.queues.lock().pop_front()?;
-            let (messages, more) = queue.take(max);
-            if more {
-                // The next worker goes on with the queue that waits longest.
-                self.list(queue.clone());
-            } else if !self.queues.lock().is_empty() {
-                self.wake.notify_one();
-            }
-            if !messages.is_empty() {
-                return Some((queue, messages));
+            match queue.take(max) {
+                Taken::Nothing => {}
+                taken => {
+                    if let Taken::Messages { more: true, .. } = &taken {
+                        // The next worker goes on with the queue that waits longest.
+                        self.list(queue.clone());
+                    }
+                    return Some((queue, taken));
+                }
             }
         }
         None
     }
+
+    fn has_work(&self) -> bool {
+        !self.queues.lock().is_empty()
+    }
 }
 
-/// Calls the listener again and again.
-pub(crate) async fn work(consumer: Arc<Inner>) {
-    let max = consumer.config.consume_message_batch_max_size;
-    let limit = consumer.config.consume_timeout;
-    let mut alarm = Box::pin(sleep(limit));
+/// Counts one up while it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicUsize) -> Counted<'a> {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Counted(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Inner {
+    /// Gives a queue that is not listed to the workers, and them one more if all are busy.
+    pub(super) fn list(self: &Arc<Self>, queue: Arc<ProcessQueue>) {
+        self.ready.list(queue);
+        self.grow();
+    }
+
+    /// Begins with the workers that stay.
+    pub(super) fn start_workers(self: &Arc<Self>) {
+        for _ in 0..self.config.consume_thread_min.min(self.config.consume_thread_max) {
+            self.ready.workers.fetch_add(1, Ordering::SeqCst);
+            self.tasks.spawn(work(self.clone(), true));
+        }
+    }
+
+    fn grow(self: &Arc<Self>) {
+        if self.ready.idle.load(Ordering::SeqCst) > 0 || !self.ready.has_work() {
+            return;
+        }
+        let max = self.config.consume_thread_max;
+        let more = |count: usize| (count < max).then_some(count + 1);
+        if self.ready.workers.try_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
+            self.tasks.spawn(work(self.clone(), false));
+        }
+    }
+}
+
+/// Calls the listener again and again; a worker that need not stay ends when it has nothing to do.
+async fn work(consumer: Arc<Inner>, stays: bool) {
+    let max = consumer.config.consume_message_batch_max_size.min(consumer.throttle.largest());
+    // The order of a queue would be lost if a call that still runs counted as failed.
+    let limit = (!consumer.config.is_orderly()).then_some(consumer.config.consume_timeout);
+    let mut alarm = Box::pin(sleep(limit.unwrap_or_default()));
+    let mut stopped = consumer.ready.stopped.subscribe();
     loop {
-        let (queue, messages) = consumer.ready.next(max).await;
+        let (queue, taken) = match consumer.ready.next(max, KEEP_ALIVE).await {
+            Some(found) => found,
+            None if stays => continue,
+            None => break,
+        };
+        let messages = match taken {
+            Taken::Messages { messages, .. } => messages,
+            Taken::Unlocked => {
+                consumer.relock(queue);
+                continue;
+            }
+            Taken::Nothing => continue,
+        };
+        consumer.grow();
+        let permit = tokio::select! {
+            permit = consumer.throttle.admit(messages.len()) => permit,
+            _ = stopped.wait_for(|stopped| *stopped) => {
+                consumer.abandon(&queue, &messages);
+                break;
+            }
+        };
         let started = Instant::now();
         let outcome = call(&consumer, &queue, &messages, alarm.as_mut(), limit).await;
         let success = outcome == Outcome::Success;
         queue.subscription.stats.consumed(messages.len(), success, started.elapsed());
-        settle(&consumer, &queue, messages, outcome).await;
+        drop(permit);
+        consumer.settle(&queue, messages, outcome).await;
     }
+    consumer.ready.workers.fetch_sub(1, Ordering::SeqCst);
+    // What was listed while this one made up its mind.
+    consumer.grow();
 }
 
+/// What became of a listener call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(super) enum Outcome {
     Success,
+    /// Again, at this delay level.
     Later(i32),
+    /// Again, after the queue has rested.
+    Suspend(Option<Duration>),
 }
 
 async fn call(
@@ -96,9 +201,11 @@ async fn call(
     queue: &Arc<ProcessQueue>,
     messages: &[MessageView],
     mut alarm: Pin<&mut Sleep>,
-    limit: Duration,
+    limit: Option<Duration>,
 ) -> Outcome {
-    alarm.as_mut().reset(Instant::now() + limit);
+    if let Some(limit) = limit {
+        alarm.as_mut().reset(Instant::now() + limit);
+    }
     let _running = Running::new(consumer, queue, messages);
     // Calling the listener is inside the fence too: it may panic before it returns its future.
     let call = AssertUnwindSafe(async { consumer.listener.consume(messages.to_vec()).await }).catch_unwind();
@@ -107,14 +214,14 @@ async fn call(
         result = call => match result {
             Ok(ConsumeResult::Success) => Outcome::Success,
             Ok(ConsumeResult::Later { delay_level }) => Outcome::Later(delay_level.unwrap_or(0)),
-            Ok(ConsumeResult::Suspend { .. }) => Outcome::Later(0),
+            Ok(ConsumeResult::Suspend { duration }) => Outcome::Suspend(duration),
             Err(panic) => {
                 let group = &consumer.group;
                 tracing::error!(group, panic = text_of(panic.as_ref()), "the listener panicked; its messages come again later");
                 Outcome::Later(0)
             }
         },
-        () = alarm => {
+        () = alarm, if limit.is_some() => {
             let (group, first) = (&consumer.group, messages.first());
             tracing::warn!(group, ?first, ?limit, "the listener takes too long; its messages come again later");
             Outcome::Later(LEVEL_AFTER_TIMEOUT)
@@ -169,66 +276,4 @@ impl Drop for Running<'_> {
 fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// Finishes the messages or sends them back.
-async fn settle(
-    consumer: &Arc<Inner>,
-    queue: &Arc<ProcessQueue>,
-    messages: Vec<MessageView>,
-    outcome: Outcome,
-) {
-    let Outcome::Later(level) = outcome else {
-        consumer.finish(queue, &messages);
-        return;
-    };
-    if queue.is_dropped() {
-        // Another member gets them from the queue itself.
-        consumer.finish(queue, &messages);
-        return;
-    }
-    if consumer.config.is_broadcasting() {
-        for message in &messages {
-            consumer.warn(
-                WarningCode::MessageDropped,
-                format!(
-                    "the listener failed for message {} of topic '{}'; a BROADCASTING consumer does not get it again",
-                    message.message_id(),
-                    message.topic()
-                ),
-            );
-        }
-        consumer.finish(queue, &messages);
-        return;
-    }
-    let mut refused = Vec::new();
-    for message in &messages {
-        if let Err(error) = consumer.send_back(message, level).await {
-            tracing::warn!(group = consumer.group, ?message, %error, "no broker takes the message back; trying again here");
-            refused.push(message.clone());
-        }
-    }
-    let returned: Vec<_> = messages
-        .into_iter()
-        .filter(|m| !refused.iter().any(|r| r.queue_offset() == m.queue_offset()))
-        .collect();
-    consumer.finish(queue, &returned);
-    if !refused.is_empty() {
-        queue.rest(refused.len());
-        retry_here(consumer, queue.clone(), refused);
-    }
-}
-
-fn retry_here(consumer: &Arc<Inner>, queue: Arc<ProcessQueue>, messages: Vec<MessageView>) {
-    let again: Vec<_> = messages.iter().map(MessageView::again).collect();
-    let weak = Arc::downgrade(consumer);
-    consumer.tasks.spawn(async move {
-        sleep(LOCAL_RETRY).await;
-        let Some(consumer) = weak.upgrade() else { return };
-        if queue.is_dropped() {
-            consumer.finish(&queue, &again);
-        } else if queue.give_back(again) {
-            consumer.ready.list(queue);
-        }
-    });
 }

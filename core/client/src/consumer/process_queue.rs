@@ -9,7 +9,7 @@ use mq_protocol::body::MessageQueue;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::subscription::Subscription;
 use crate::MessageView;
@@ -25,10 +25,34 @@ pub(crate) struct ProcessQueue {
     room: Notify,
     /// Told when no message of this queue is being consumed any more.
     idle: Notify,
+    /// Nothing is pulled or given to listeners any more.
+    stopped: AtomicBool,
+    /// Nothing is committed any more either.
     dropped: AtomicBool,
+    /// How messages are given out; `None`: side by side.
+    order: Option<Order>,
     puller: Mutex<Option<AbortHandle>>,
     pub(crate) last_pull: AtomicI64,
     pub(crate) last_consume: AtomicI64,
+}
+
+/// How an ordered queue is given out: one call at a time.
+#[derive(Clone, Copy)]
+pub(crate) enum Order {
+    /// Without a lock: nobody else can have the queue.
+    Free,
+    /// As long as the broker's lock was granted no longer ago than this.
+    Locked(Duration),
+}
+
+/// What a worker gets of a queue.
+pub(crate) enum Taken {
+    /// For one call of the listener; `more` if the queue has to stay listed.
+    Messages { messages: Vec<MessageView>, more: bool },
+    /// The lock has to be renewed first; the queue stays with the worker.
+    Unlocked,
+    /// Nothing waits.
+    Nothing,
 }
 
 #[derive(Default)]
@@ -45,8 +69,12 @@ struct State {
     next: Option<i64>,
     /// The largest offset that was ever put in.
     newest: i64,
-    /// In the dispatcher's list.
+    /// In the dispatcher's list; of an ordered queue also while a call holds its messages, or it rests.
     listed: bool,
+    /// When the broker's lock was asked for that stands now.
+    locked_at: Option<Instant>,
+    /// The same as milliseconds since 1970, for admin tools.
+    last_lock: i64,
 }
 
 struct Slot {
@@ -73,7 +101,12 @@ impl Held {
 
 impl ProcessQueue {
     /// A queue that is consumed from `start` on.
-    pub(crate) fn new(queue: MessageQueue, subscription: Arc<Subscription>, start: i64) -> ProcessQueue {
+    pub(crate) fn new(
+        queue: MessageQueue,
+        subscription: Arc<Subscription>,
+        start: i64,
+        order: Option<Order>,
+    ) -> ProcessQueue {
         ProcessQueue {
             broker_name: queue.broker_name.as_str().into(),
             queue,
@@ -81,7 +114,9 @@ impl ProcessQueue {
             state: Mutex::new(State { next: Some(start), newest: -1, ..State::default() }),
             room: Notify::new(),
             idle: Notify::new(),
+            stopped: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
+            order,
             puller: Mutex::new(None),
             last_pull: AtomicI64::new(now_millis()),
             last_consume: AtomicI64::new(0),
@@ -101,20 +136,54 @@ impl ProcessQueue {
         self.dropped.load(Ordering::Acquire)
     }
 
+    /// Whether nothing is given out any more: it is dropped, or about to be.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// The broker granted the lock that was asked for at this time.
+    pub(crate) fn locked(&self, asked_at: Instant) {
+        let mut state = self.state.lock();
+        state.locked_at = Some(asked_at);
+        state.last_lock = now_millis();
+    }
+
+    /// How long ago the lock was asked for that stands now.
+    pub(crate) fn lock_age(&self) -> Option<Duration> {
+        self.state.lock().locked_at.map(|at| at.elapsed())
+    }
+
+    /// When the lock was granted last, in milliseconds since 1970; 0 for never.
+    pub(crate) fn last_lock(&self) -> i64 {
+        self.state.lock().last_lock
+    }
+
+    /// Whether messages may be consumed as far as locks go.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.has_lease_in(&self.state.lock())
+    }
+
+    fn has_lease_in(&self, state: &State) -> bool {
+        match self.order {
+            Some(Order::Locked(lease)) => state.locked_at.is_some_and(|at| at.elapsed() < lease),
+            _ => true,
+        }
+    }
+
     /// The queue is ours no longer: nothing is pulled, given to listeners or committed any more.
     /// Returns the bytes that are held no longer.
     pub(crate) fn drop_now(&self) -> usize {
         self.dropped.store(true, Ordering::Release);
-        if let Some(puller) = self.puller.lock().take() {
-            puller.abort();
-        }
-        let mut state = self.state.lock();
-        let discarded = std::mem::take(&mut state.waiting);
-        discarded.iter().map(MessageView::size).sum()
+        self.stop()
     }
 
     /// Stops pulling and giving out; what is being consumed goes on. Returns the bytes held no longer.
     pub(crate) fn stop(&self) -> usize {
+        self.stopped.store(true, Ordering::Release);
         if let Some(puller) = self.puller.lock().take() {
             puller.abort();
         }
@@ -130,7 +199,7 @@ impl ProcessQueue {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mut added = 0;
-        if self.is_dropped() {
+        if self.is_stopped() {
             return (false, 0);
         }
         for message in messages {
@@ -157,18 +226,37 @@ impl ProcessQueue {
         state.next = Some(next.max(state.newest + 1));
     }
 
-    /// Takes up to `max` messages for a listener; tells whether more wait, so that the queue stays listed.
-    pub(crate) fn take(&self, max: usize) -> (Vec<MessageView>, bool) {
+    /// Takes up to `max` messages for a listener.
+    pub(crate) fn take(&self, max: usize) -> Taken {
         let mut state = self.state.lock();
-        if self.is_dropped() {
+        if self.is_stopped() || state.waiting.is_empty() {
             state.listed = false;
-            return (Vec::new(), false);
+            return Taken::Nothing;
+        }
+        if !self.has_lease_in(&state) {
+            return Taken::Unlocked;
         }
         let count = max.min(state.waiting.len());
-        let taken: Vec<_> = state.waiting.drain(..count).collect();
-        state.running += taken.len();
+        let messages: Vec<_> = state.waiting.drain(..count).collect();
+        state.running += messages.len();
+        if self.is_orderly() {
+            return Taken::Messages { messages, more: false };
+        }
         state.listed = !state.waiting.is_empty();
-        (taken, state.listed)
+        Taken::Messages { messages, more: state.listed }
+    }
+
+    /// An ordered queue's call is over, its rest has ended, or its lock is renewed; `true` if it has to be listed.
+    pub(crate) fn next_turn(&self) -> bool {
+        let mut state = self.state.lock();
+        state.listed = !self.is_stopped() && !state.waiting.is_empty();
+        state.listed
+    }
+
+    /// These messages are neither done nor to be given out here. Returns the bytes that are held no longer.
+    pub(crate) fn abandon(&self, messages: &[MessageView]) -> usize {
+        self.rest(messages.len());
+        messages.iter().map(MessageView::size).sum()
     }
 
     /// These messages are done with. Returns the bytes that are held no longer.
@@ -248,17 +336,19 @@ impl ProcessQueue {
 
     /// Waits until no message is being consumed, up to `limit`.
     pub(crate) async fn idle(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
+        timeout(limit, self.until_idle()).await.is_ok()
+    }
+
+    /// Waits until no message is being consumed.
+    pub(crate) async fn until_idle(&self) {
         loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
             if self.state.lock().running == 0 {
-                return true;
+                return;
             }
-            if timeout_at(deadline, idle).await.is_err() {
-                return false;
-            }
+            idle.await;
         }
     }
 }

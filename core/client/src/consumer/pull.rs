@@ -114,7 +114,7 @@ fn has_room(consumer: &Inner, queue: &ProcessQueue) -> bool {
     }
     held.messages < messages
         && held.bytes < bytes
-        && held.span() <= config.consume_concurrently_max_span
+        && (queue.is_orderly() || held.span() <= config.consume_concurrently_max_span)
         && consumer.cached.load(Ordering::Relaxed) < consumer.cache_limit()
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use mq_protocol::body::MessageQueue;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use super::process_queue::ProcessQueue;
+use super::process_queue::{Order, ProcessQueue};
 use super::subscription::Subscription;
 use super::{Inner, pull};
 use crate::Error;
@@ -65,7 +65,22 @@ impl Inner {
             return balanced;
         }
         self.give_up(changes.iter().flat_map(|change| change.lost.iter().cloned()).collect()).await;
-        if changes.iter().any(|change| change.shared && !change.won.is_empty()) {
+        // Leases count from the question on: when the broker granted them is not known.
+        let locked_at = Instant::now();
+        if self.needs_locks() {
+            let wanted: Vec<_> = changes.iter().flat_map(|change| change.won.iter().cloned()).collect();
+            let granted = self.lock(&wanted).await;
+            for change in &mut changes {
+                let before = change.won.len();
+                change.won.retain(|queue| granted.get(queue) == Some(&true));
+                // The last owner may be consuming still.
+                balanced &= change.won.len() == before;
+            }
+            changes.retain(|change| !change.won.is_empty() || !change.lost.is_empty());
+            if changes.is_empty() {
+                return balanced;
+            }
+        } else if changes.iter().any(|change| change.shared && !change.won.is_empty()) {
             sleep(TAKE_OVER).await;
         }
         let mut begun = Vec::new();
@@ -85,8 +100,14 @@ impl Inner {
         }
         // Pulls name the version of the subscription, so the brokers have to know it first.
         self.client.beat_all().await;
+        let mut left = Vec::new();
         for (queue, subscription, start) in begun {
-            self.take(queue, subscription, start);
+            if !self.take(queue.clone(), subscription, start, locked_at) {
+                left.push(queue);
+            }
+        }
+        if self.needs_locks() && !left.is_empty() {
+            self.unlock(&left).await;
         }
         let queues = self.queues.lock().len();
         tracing::info!(group = self.group, queues, "queues divided anew");
@@ -108,7 +129,10 @@ impl Inner {
         let mut lost = Vec::new();
         let mut won = share.clone();
         for (queue, held) in self.queues.lock().iter().filter(|(queue, _)| queue.topic == *topic) {
-            if !share.contains(queue) || held.is_stuck() {
+            if held.is_stopped() {
+                // On its way out; the next division can have it back.
+                won.retain(|other| other != queue);
+            } else if !share.contains(queue) || held.is_stuck() {
                 lost.push(held.clone());
             } else {
                 won.retain(|other| other != queue);
@@ -129,8 +153,12 @@ impl Inner {
     }
 
     /// Gives queues up: nothing more is consumed of them, and what was is committed.
-    async fn give_up(&self, lost: Vec<Arc<ProcessQueue>>) {
+    async fn give_up(self: &Arc<Self>, lost: Vec<Arc<ProcessQueue>>) {
         if lost.is_empty() {
+            return;
+        }
+        if self.config.is_orderly() {
+            join_all(lost.into_iter().map(|queue| self.leave(queue, GIVE_UP))).await;
             return;
         }
         for queue in &lost {
@@ -146,7 +174,14 @@ impl Inner {
         }
     }
 
-    fn take(self: &Arc<Self>, queue: MessageQueue, subscription: Arc<Subscription>, start: i64) {
+    /// Begins with a queue; `false` if the consumer was closed meanwhile.
+    fn take(
+        self: &Arc<Self>,
+        queue: MessageQueue,
+        subscription: Arc<Subscription>,
+        start: i64,
+        locked_at: Instant,
+    ) -> bool {
         tracing::debug!(
             group = self.group,
             topic = queue.topic,
@@ -154,22 +189,31 @@ impl Inner {
             start,
             "queue taken"
         );
-        let held = Arc::new(ProcessQueue::new(queue.clone(), subscription, start));
+        let order = match self.config.is_orderly() {
+            true if self.needs_locks() => Some(Order::Locked(self.config.lock_max_live_time)),
+            true => Some(Order::Free),
+            false => None,
+        };
+        let held = Arc::new(ProcessQueue::new(queue.clone(), subscription, start, order));
+        if self.needs_locks() {
+            held.locked(locked_at);
+        }
         {
             let mut queues = self.queues.lock();
             // Whoever closes looks at the table after setting the flag.
             if self.closed.load(Ordering::SeqCst) {
-                return;
+                return false;
             }
             queues.insert(queue, held.clone());
         }
         if let Some(puller) = self.tasks.start(pull::pull(self.clone(), held.clone(), start)) {
             held.set_puller(puller);
         }
+        true
     }
 
     /// Takes a queue out of the table, if it is still this one.
-    fn forget(&self, queue: &Arc<ProcessQueue>) {
+    pub(super) fn forget(&self, queue: &Arc<ProcessQueue>) {
         let mut queues = self.queues.lock();
         if queues.get(&queue.queue).is_some_and(|held| Arc::ptr_eq(held, queue)) {
             queues.remove(&queue.queue);
@@ -189,13 +233,17 @@ impl Inner {
     }
 
     /// The next division begins this queue at `offset`.
-    pub(super) async fn restart_at(&self, queue: &Arc<ProcessQueue>, offset: i64) {
+    pub(super) async fn restart_at(self: &Arc<Self>, queue: &Arc<ProcessQueue>, offset: i64) {
         self.release_bytes(queue.drop_now());
         if let Err(error) = self.offsets.commit(&queue.queue, offset).await {
             let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
             tracing::warn!(group = self.group, topic, queue = id, offset, %error, "offset not set");
         }
-        self.forget(queue);
+        if queue.is_orderly() {
+            self.forget_when_idle(queue.clone());
+        } else {
+            self.forget(queue);
+        }
     }
 }
 

@@ -30,6 +30,18 @@ impl Inner {
             .map_err(|second| Error::new(second.code(), format!("{first}; then, as a copy: {second}")))
     }
 
+    /// Sends a message that an ordered consumer failed for to the dead letters: a copy with its own count of attempts
+    /// as Java does it; if that fails, gives it back to the broker that has it.
+    pub(super) async fn send_to_dead_letters(&self, message: &MessageView) -> Result<(), Error> {
+        let first = match self.send_copy(message, -1).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        self.ask_back(message, -1)
+            .await
+            .map_err(|second| Error::new(second.code(), format!("{first}; then, given back: {second}")))
+    }
+
     async fn ask_back(&self, message: &MessageView, level: i32) -> Result<(), Error> {
         let client = &self.client;
         let peer = match client.broker(message.broker_name(), 0) {
@@ -57,8 +69,11 @@ impl Inner {
         let retry_topic = name::retry_topic(&self.group);
         let record = message.record();
         let max = self.max_reconsume_times();
-        let times =
-            if level < 0 { max.saturating_add(1) } else { message.reconsume_times().saturating_add(1) };
+        let times = message.reconsume_times().saturating_add(1).max(if level < 0 {
+            max.saturating_add(1)
+        } else {
+            0
+        });
         let delay = if level > 0 { level } else { FIRST_LEVEL.saturating_add(message.reconsume_times()) };
         let mut properties = Properties::parse(record.properties());
         let origin = message.property(key::ORIGIN_MESSAGE_ID).map(str::to_owned);

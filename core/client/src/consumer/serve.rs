@@ -100,6 +100,8 @@ impl Inner {
                 cached_msg_max_offset: figures.newest,
                 cached_msg_count: i32::try_from(figures.messages).unwrap_or(i32::MAX),
                 cached_msg_size_in_mi_b: i32::try_from(figures.bytes >> 20).unwrap_or(i32::MAX),
+                locked: held.last_lock() > 0 && held.has_lease(),
+                last_lock_timestamp: held.last_lock(),
                 droped: held.is_dropped(),
                 last_pull_timestamp: held.last_pull.load(Ordering::Relaxed),
                 last_consume_timestamp: held.last_consume.load(Ordering::Relaxed),
@@ -113,7 +115,7 @@ impl Inner {
         info.properties = self.config.values().map(|(name, value)| (name.to_owned(), value)).collect();
         for (key, value) in [
             ("PROP_NAMESERVER_ADDR", self.client.namesrv.names()),
-            ("PROP_THREADPOOL_CORE_SIZE", self.config.consume_thread_max.to_string()),
+            ("PROP_THREADPOOL_CORE_SIZE", self.ready.workers().to_string()),
             ("PROP_CONSUMEORDERLY", self.config.is_orderly().to_string()),
             ("PROP_CONSUME_TYPE", "CONSUME_PASSIVELY".to_owned()),
             ("PROP_CLIENT_VERSION", "V5_3_3".to_owned()),
@@ -152,8 +154,12 @@ impl Inner {
     /// The listener calls that run, the oldest first: what Java shows as stacks of its threads.
     fn calls_text(&self) -> String {
         let calls = self.calls.lock();
-        let mut text =
-            format!("{} of at most {} listener calls run\n", calls.len(), self.config.consume_thread_max);
+        let mut text = format!(
+            "{} listener calls run; {} of at most {} workers are there\n",
+            calls.len(),
+            self.ready.workers(),
+            self.config.consume_thread_max
+        );
         for call in calls.values().take(SHOWN_CALLS) {
             // Writing to a text cannot fail.
             let _ = writeln!(text, "{call}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mq_protocol::body::HeartbeatData;
+use mq_protocol::body::{HeartbeatData, LockBatchBody, LockOkBody};
 use mq_protocol::header::{
     OffsetResponse, PullMessageRequest, PullMessageResponse, QueryConsumerOffsetRequest, QueueRequest,
     SendMessageRequestV2, UpdateConsumerOffsetRequest,
@@ -117,6 +117,11 @@ impl Shelf {
                     }))
                 }
             },
+            RequestCode::LOCK_BATCH_MQ => {
+                let asked: LockBatchBody = fastjson::from_slice(&frame.body).unwrap();
+                let granted = LockOkBody { lock_ok_mq_set: asked.mq_set };
+                Act::Answer(ok().with_body(serde_json::to_vec(&granted).unwrap()))
+            }
             _ => Act::Usual,
         }
     }

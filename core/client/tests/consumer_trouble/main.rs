@@ -1,7 +1,10 @@
 //! The push consumer against a scripted server: answers that no good broker gives, and what brokers ask.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod locks;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

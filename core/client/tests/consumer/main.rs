@@ -1,0 +1,15 @@
+//! The push consumer against a broker: delivery, order, broadcasting, sharing, limits.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../cluster/mod.rs"]
+mod cluster;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod broadcasting;
+mod delivery;
+mod limits;
+mod orderly;
+mod prelude;
+mod sharing;
