@@ -83,7 +83,7 @@ impl Client {
         let (client_id, stable_id, salt, seed) = identity(&config, own_ip);
         let tasks = Arc::new(Tasks::new(runtime.clone()));
         let remoting = Remoting::new(&config, tasks.clone());
-        let namesrv = NameServers::new(&remoting, &config.namesrv, seed);
+        let namesrv = NameServers::new(&remoting, &config, seed);
         let inner = Arc::new(Inner {
             client_id,
             stable_id,
@@ -103,6 +103,10 @@ impl Client {
         let weak: Weak<Inner> = Arc::downgrade(&inner);
         inner.remoting.listen(weak.clone());
         inner.tasks.spawn_loop(keep_routes(weak.clone(), inner.config.poll_name_server_interval));
+        if inner.namesrv.are_discovered() {
+            let period = inner.config.namesrv_domain_interval;
+            inner.tasks.spawn_loop(keep_name_servers(weak.clone(), period));
+        }
         let beat = heartbeat::keep(weak, inner.changed.clone(), inner.config.heartbeat_broker_interval);
         inner.tasks.spawn_loop(beat);
         tracing::debug!(client = inner.client_id, namesrv = inner.namesrv.names(), "client made");
@@ -314,6 +318,17 @@ async fn keep_routes(client: Weak<Inner>, period: Duration) {
             let main = client.routes.main_address(address);
             client.namesrv.contains(address) || main.is_some_and(|main| brokers.contains(&main))
         });
+    }
+}
+
+/// Asks for the addresses of the NameServers again from time to time.
+async fn keep_name_servers(client: Weak<Inner>, period: Duration) {
+    loop {
+        tokio::time::sleep(period).await;
+        let Some(client) = client.upgrade() else { return };
+        if let Err(error) = client.namesrv.find(&client.remoting).await {
+            tracing::warn!(%error, "NameServers not asked for again; those known are used");
+        }
     }
 }
 

@@ -99,6 +99,12 @@ declare! {
     ClientConfig: Client {
         /// Addresses of the NameServers; one is used until it fails, then the next.
         namesrv: Vec<String> = Vec::new(), "namesrvAddr";
+        /// HTTP server that tells the addresses of the NameServers where 'namesrv' does not: host or host:port (8080 if none is given). Empty: nobody is asked.
+        namesrv_domain: String = String::new(), "rocketmq.namesrv.domain";
+        /// Last part of the path that is asked for there.
+        namesrv_domain_subgroup: String = "nsaddr".to_owned(), "rocketmq.namesrv.domain.subgroup";
+        /// How often it is asked again.
+        namesrv_domain_interval: Duration [10, 86_400_000] = seconds(120);
         /// Language of the application, shown by admin tools.
         language: Language = Language::RUST;
         /// Part of the client id; DEFAULT stands for a name that is unique for this process and client.
@@ -274,11 +280,25 @@ impl ClientConfig {
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.check_limits()?;
-        if self.namesrv.is_empty() {
+        if self.namesrv.is_empty() && self.namesrv_domain.trim().is_empty() {
             return Err(Error::new(
                 ErrorCode::Config,
                 "setting 'namesrv' is empty; give the address of a NameServer, such as 127.0.0.1:9876",
             ));
+        }
+        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+        for (key, value) in [
+            ("namesrv_domain", &self.namesrv_domain),
+            ("namesrv_domain_subgroup", &self.namesrv_domain_subgroup),
+        ] {
+            if value.trim().contains(odd) {
+                return Err(Error::new(
+                    ErrorCode::Config,
+                    format!(
+                        "setting '{key}' is '{value}', which is not a name; leave out http:// and spaces"
+                    ),
+                ));
+            }
         }
         for address in &self.namesrv {
             crate::remoting::parse_addresses(address)?;

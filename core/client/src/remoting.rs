@@ -13,6 +13,7 @@ use crate::{ClientConfig, Error};
 
 mod address;
 mod connection;
+mod discovery;
 mod name_servers;
 mod peer;
 

@@ -14,7 +14,7 @@ use mq_protocol::compression::Compression;
 use mq_protocol::header::SendMessageRequestV2;
 use mq_protocol::message::batch::BatchElement;
 use mq_protocol::{Frame, Properties, RequestCode, ResponseCode};
-use support::{Act, FakeServer, Setup, stored, until, within};
+use support::{Act, FakeServer, Setup, stored, until, until_async, within};
 
 const SEND: RequestCode = RequestCode::SEND_MESSAGE_V2;
 
@@ -642,4 +642,62 @@ async fn the_name_server_that_answered_last_is_asked_again() {
     }
     assert_eq!(left.count(RequestCode::GET_ROUTEINFO_BY_TOPIC), 5);
     within(client.close()).await;
+}
+
+#[tokio::test]
+async fn name_servers_are_found_by_asking_a_web_server() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let one = FakeServer::start(|_| Act::Usual).await;
+    let two = FakeServer::start(|_| Act::Usual).await;
+    let answer = Arc::new(std::sync::Mutex::new(format!("{}\r\n", one.address)));
+    let asked = Arc::new(std::sync::Mutex::new(String::new()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let web_address = listener.local_addr().unwrap();
+    let (text, request) = (answer.clone(), asked.clone());
+    let web = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+            *request.lock().unwrap() = String::from_utf8(head).unwrap();
+            let body = text.lock().unwrap().clone();
+            let status = if body.is_empty() { "404 Not Found" } else { "200 OK" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let mut config = ClientConfig::default();
+    config.set("rocketmq.namesrv.domain", &web_address.to_string()).unwrap();
+    config.set("namesrv_domain_interval", "20ms").unwrap();
+    let client = Client::new(config.clone()).unwrap();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    within(producer.send(message())).await.unwrap();
+    assert!(asked.lock().unwrap().starts_with("GET /rocketmq/nsaddr HTTP/1.1\r\n"));
+    assert!(one.count(SEND) == 1);
+    // Another address takes over; an answer that is none changes nothing.
+    *answer.lock().unwrap() = two.address.to_string();
+    let mut number = 0;
+    until_async("the other is asked", async || {
+        number += 1;
+        producer.queues(&format!("T{number}")).await.unwrap();
+        two.count(RequestCode::GET_ROUTEINFO_BY_TOPIC) > 0
+    })
+    .await;
+    for bad in ["", "<html>"] {
+        *answer.lock().unwrap() = bad.to_owned();
+        asked.lock().unwrap().clear();
+        until("it is asked again", || !asked.lock().unwrap().is_empty()).await;
+        within(producer.send(message())).await.unwrap();
+    }
+    within(client.close()).await;
+    let client = Client::new(config).unwrap();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let error = within(producer.send(message())).await.unwrap_err();
+    assert!(error.to_string().contains("/rocketmq/nsaddr"), "{error}");
+    within(client.close()).await;
+    web.abort();
+    for bad in ["http://x", "a b"] {
+        let mut config = ClientConfig::default();
+        config.set("namesrv_domain", bad).unwrap();
+        assert_eq!(Client::new(config).unwrap_err().code(), ErrorCode::Config);
+    }
 }

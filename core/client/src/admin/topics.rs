@@ -126,8 +126,8 @@ impl Admin {
         code: RequestCode,
         header: &H,
     ) -> Result<(), Error> {
-        for peer in self.client.namesrv.peers() {
-            let remoting = &self.client.remoting;
+        let remoting = &self.client.remoting;
+        for peer in self.client.namesrv.known(remoting, self.deadline()).await?.iter() {
             let frame = remoting.call(peer, code, header, &Bytes::new(), self.deadline()).await?;
             success(frame, code, peer.address())?;
         }
