@@ -23,7 +23,7 @@ use crate::config::{BrokerConfig, FlushDiskType, NameServerConfig};
 use crate::error::BrokerError;
 use crate::handler::Stamps;
 use crate::namesrv::NameServer;
-use crate::server::{Limits, Peer, PeerId, Refusal, Server, bind};
+use crate::server::{Peer, PeerId, Refusal, Server, bind};
 use crate::service::consumers::Consumers;
 use crate::service::groups::Groups;
 use crate::service::intake::Intake;
@@ -181,7 +181,10 @@ impl Broker {
             producers: Producers::default(),
             consumers: Consumers::default(),
             locks: QueueLocks::new(clock.clone()),
-            waiting: Arc::default(),
+            waiting: Arc::new(Waiting::new(
+                config.max_waiting_pulls,
+                config.max_waiting_pulls_per_connection,
+            )),
             intake: Intake::new(store.clone(), delay_levels.max_level(), sync_flush),
             schedule: Arc::new(Schedule::load(&store, clock.clone(), delay_levels)?),
             stats: Arc::new(Stats::new()),
@@ -196,11 +199,7 @@ impl Broker {
         state.watch_arrivals();
         state.registrar.register_local(state.topics.snapshot());
         let config = state.config();
-        let limits = Limits {
-            connections: config.server_max_connections,
-            idle: Duration::from_secs(config.server_channel_max_idle_time_seconds),
-            unfinished: config.server_max_unfinished_bytes,
-        };
+        let limits = config.limits();
         let leave = watch::channel(false).0;
         let broker = Broker {
             server: Server::start("broker", listeners, &state, limits),
@@ -490,6 +489,10 @@ async fn start_namesrv(config: &BrokerConfig, faults: &Faults) -> Result<NameSer
         server_channel_max_idle_time_seconds: config.server_channel_max_idle_time_seconds,
         server_max_connections: config.server_max_connections,
         server_max_unfinished_bytes: config.server_max_unfinished_bytes,
+        server_max_unanswered_requests: config.server_max_unanswered_requests,
+        server_max_unanswered_requests_per_connection: config.server_max_unanswered_requests_per_connection,
+        server_max_output_bytes_per_connection: config.server_max_output_bytes_per_connection,
+        server_write_stall_timeout: config.server_write_stall_timeout,
         ..NameServerConfig::default()
     };
     NameServer::start_with(config, faults.clone()).await

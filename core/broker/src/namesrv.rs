@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::config::NameServerConfig;
 use crate::error::BrokerError;
-use crate::server::{Limits, Server, bind};
+use crate::server::{Server, bind};
 use crate::testing::Faults;
 
 mod handler;
@@ -69,11 +69,7 @@ impl NameServer {
             file: config.kv_config_path.clone().unwrap_or_default(),
             reason: source.to_string(),
         })?;
-        let limits = Limits {
-            connections: config.server_max_connections,
-            idle: Duration::from_secs(config.server_channel_max_idle_time_seconds),
-            unfinished: config.server_max_unfinished_bytes,
-        };
+        let limits = config.limits();
         let scan = Duration::from_millis(config.scan_not_active_broker_interval);
         let state = Arc::new(State { config: RwLock::new(config), routes: Arc::default(), kv, faults });
         let server = Server::start("namesrv", vec![listener], &state, limits);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,7 +20,8 @@ mod exchange;
 mod output;
 mod peer;
 
-use budget::{Budget, Share};
+use budget::{Budget, Share, Unanswered};
+use connection::Allowance;
 pub(crate) use exchange::{Answer, Call, Dispatch, Refusal, Reply, Scratch, reply};
 pub(crate) use peer::{InvokeError, Peer, PeerId};
 
@@ -34,6 +35,14 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
     /// Bytes of unfinished frames at one time over all connections; the connection that would exceed it is closed.
     pub(crate) unfinished: usize,
+    /// Requests at one time, over all connections, that are handled and not answered yet.
+    pub(crate) unanswered: usize,
+    /// The same of one connection.
+    pub(crate) unanswered_per_connection: usize,
+    /// While more bytes than this wait to be written, no further request of the connection is handled.
+    pub(crate) output: usize,
+    /// A connection that takes none of the bytes that wait for it for this long is closed.
+    pub(crate) stall: Duration,
 }
 
 /// How long the kernel lets sent bytes stay without an acknowledgement before it gives the peer up.
@@ -61,6 +70,7 @@ struct Shared {
     empty: Notify,
     stop: watch::Sender<bool>,
     unfinished: Arc<Budget>,
+    unanswered: Arc<AtomicUsize>,
 }
 
 /// Binds a listening port; port 0 takes a free one.
@@ -84,6 +94,7 @@ impl Server {
             empty: Notify::new(),
             stop: watch::channel(false).0,
             unfinished: Arc::new(Budget::new(limits.unfinished)),
+            unanswered: Arc::default(),
         });
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         let mut tasks: Vec<_> = listeners
@@ -194,12 +205,16 @@ fn welcome<D: Dispatch>(
     let peer = Arc::new(Peer::new(id, remote, local, writer));
     let gone = Departure { peer: peer.clone(), shared: shared.clone(), dispatch: dispatch.clone() };
     let stop = shared.stop.subscribe();
-    let share = Share::of(&shared.unfinished);
+    let allowance = Allowance {
+        input: Share::of(&shared.unfinished),
+        unanswered: Unanswered::new(&shared.unanswered, shared.limits),
+        output: shared.limits.output,
+    };
     // The table is locked while spawning, so that the task's departure finds its entry.
     let mut peers = shared.peers.lock();
     let task = tokio::spawn(async move {
         let name = gone.shared.name;
-        let end = connection::run(reader, &gone.peer, &*gone.dispatch, share, stop).await;
+        let end = connection::run(reader, &gone.peer, &*gone.dispatch, allowance, stop).await;
         let cut = gone.peer.why_cut();
         match (end, cut) {
             (_, Some(reason)) => {
@@ -239,14 +254,15 @@ impl<D: Dispatch> Drop for Departure<D> {
 
 /// Closes connections that are idle, stuck in the middle of a frame, or do not take what is written to them.
 async fn sweep(shared: Arc<Shared>) {
-    let idle = shared.limits.idle;
-    let mut tick = tokio::time::interval((idle / 8).clamp(Duration::from_millis(50), Duration::from_secs(5)));
+    let Limits { idle, stall, .. } = shared.limits;
+    let mut tick =
+        tokio::time::interval((idle.min(stall) / 8).clamp(Duration::from_millis(50), Duration::from_secs(5)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let peers: Vec<Arc<Peer>> = shared.peers.lock().values().map(|(peer, _)| peer.clone()).collect();
         for peer in peers {
-            match peer.overdue(idle) {
+            match peer.overdue(idle, stall) {
                 Some(reason) => peer.cut(reason),
                 None => peer.rest(),
             }

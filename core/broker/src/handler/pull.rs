@@ -222,7 +222,7 @@ fn hold(
     if !state.waiting.has_room(call.peer.id) {
         return Err(Refusal::new(
             ResponseCode::SYSTEM_BUSY,
-            "[OVERLOAD]system busy, too many pulls of this connection are waiting",
+            "[OVERLOAD]system busy, start flow control for a while: too many pulls are waiting",
         ));
     }
     // The request itself is parked; what stays in its place is not looked at any more.

@@ -1,7 +1,9 @@
-//! Memory that all connections of a server share for frames that are not complete yet.
+//! What all connections of a server share: memory for frames that are not complete yet, requests without an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Limits;
 
 /// What each connection may hold without asking.
 const FREE: usize = 256 * 1024;
@@ -46,6 +48,42 @@ impl Share {
         }
         self.held = bytes;
         true
+    }
+}
+
+/// Requests of one connection that are handled and not answered yet, which count towards those of all.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    all: Arc<AtomicUsize>,
+    own: usize,
+    limits: Limits,
+}
+
+impl Unanswered {
+    pub(super) fn new(all: &Arc<AtomicUsize>, limits: Limits) -> Unanswered {
+        Unanswered { all: all.clone(), own: 0, limits }
+    }
+
+    /// Whether another one is allowed.
+    pub(super) fn has_room(&self) -> bool {
+        self.own < self.limits.unanswered_per_connection
+            && self.all.load(Ordering::Relaxed) < self.limits.unanswered
+    }
+
+    /// Sets how many this connection has.
+    pub(super) fn set(&mut self, own: usize) {
+        if own > self.own {
+            self.all.fetch_add(own - self.own, Ordering::Relaxed);
+        } else if own < self.own {
+            self.all.fetch_sub(self.own - own, Ordering::Relaxed);
+        }
+        self.own = own;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

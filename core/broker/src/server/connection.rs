@@ -8,25 +8,21 @@ use bytes::BytesMut;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use mq_protocol::frame::MAX_FRAME;
-use mq_protocol::{Frame, FrameError, ResponseCode};
+use mq_protocol::{Frame, FrameError, RequestCode, ResponseCode};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::budget::Share;
+use super::budget::{Share, Unanswered};
 use super::exchange::{Answer, Call, Dispatch, Refusal, Reply, Scratch};
 use super::output::Output;
 use super::peer::{Letter, Peer};
 use crate::testing::Fault;
 
-/// While more than this waits to be written, no further request of the connection is handled.
-const HIGH_WATER: usize = 1024 * 1024;
 /// Room for one read: the least, and what it grows to while reads fill it.
 const READ_MIN: usize = 1024;
 const READ_MAX: usize = 128 * 1024;
-/// Most answers of one connection that may come later.
-const MAX_LATER: usize = 4096;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +44,21 @@ impl End {
     }
 }
 
+/// What a connection may take of what it shares with others.
+pub(super) struct Allowance {
+    /// Of the memory for unfinished frames.
+    pub(super) input: Share,
+    /// Of the requests without an answer.
+    pub(super) unanswered: Unanswered,
+    /// Bytes of output that may wait while further requests are handled.
+    pub(super) output: usize,
+}
+
 struct Connection<'a, D> {
     peer: &'a Arc<Peer>,
     dispatch: &'a D,
     input: BytesMut,
-    /// What the input may take of the memory for unfinished frames.
-    share: Share,
+    allowance: Allowance,
     /// Room for the next read; follows what reads bring.
     read_size: usize,
     /// Whether requests wait in `input` or `letters` because too much output waits.
@@ -68,14 +73,14 @@ pub(super) async fn run<D: Dispatch>(
     mut reader: OwnedReadHalf,
     peer: &Arc<Peer>,
     dispatch: &D,
-    share: Share,
+    allowance: Allowance,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), End> {
     let mut connection = Connection {
         peer,
         dispatch,
         input: BytesMut::new(),
-        share,
+        allowance,
         read_size: READ_MIN,
         held_back: false,
         letters: VecDeque::new(),
@@ -92,7 +97,8 @@ pub(super) async fn run<D: Dispatch>(
         if peer.is_cut() || (stopping && connection.is_done()) {
             return Ok(());
         }
-        let open = connection.output.len() < HIGH_WATER;
+        let open = !connection.is_full();
+        connection.allowance.unanswered.set(connection.later.len());
         if open && connection.held_back {
             tokio::task::consume_budget().await;
             continue;
@@ -125,7 +131,7 @@ impl<D: Dispatch> Connection<'_, D> {
     /// Handles the whole frames of the input, unless too much output waits.
     fn handle_input(&mut self) -> Result<(), FrameError> {
         while !self.held_back {
-            if self.output.len() >= HIGH_WATER {
+            if self.is_full() {
                 self.held_back = true;
                 break;
             }
@@ -150,7 +156,7 @@ impl<D: Dispatch> Connection<'_, D> {
     fn handle_letters(&mut self) {
         self.held_back = false;
         self.peer.take_letters(&mut self.letters);
-        while self.output.len() < HIGH_WATER {
+        while !self.is_full() {
             match self.letters.pop_front() {
                 Some(Letter::Send(frame)) => self.output.push(&frame),
                 Some(Letter::Resume(request)) => self.handle(request, true),
@@ -189,8 +195,23 @@ impl<D: Dispatch> Connection<'_, D> {
         }
     }
 
+    /// Whether so much output waits that further requests wait too.
+    fn is_full(&self) -> bool {
+        self.output.len() >= self.allowance.output
+    }
+
     fn handle(&mut self, request: Frame, resumed: bool) {
         let oneway = request.is_oneway();
+        // What shows that a client is there goes through.
+        let light = oneway || request.request_code() == RequestCode::HEART_BEAT;
+        if !light && !self.allowance.unanswered.has_room() {
+            let busy = Refusal::new(
+                ResponseCode::SYSTEM_BUSY,
+                "[OVERLOAD]system busy, start flow control for a while: too many requests are unanswered",
+            );
+            self.output.push(&busy.answer(&request));
+            return;
+        }
         let mut call = Call { request, peer: self.peer, scratch: &mut self.scratch, resumed };
         let reply = self.dispatch.dispatch(&mut call);
         if oneway {
@@ -198,13 +219,9 @@ impl<D: Dispatch> Connection<'_, D> {
         }
         match reply {
             Ok(Reply::Now(answer)) => push(&mut self.output, answer),
-            Ok(Reply::Later(answer)) if self.later.len() < MAX_LATER => self.later.push(answer),
-            Ok(Reply::Later(_)) => {
-                let busy = Refusal::new(
-                    ResponseCode::SYSTEM_BUSY,
-                    "[OVERLOAD]system busy, too many requests of this connection are unanswered",
-                );
-                self.output.push(&busy.answer(&call.request));
+            Ok(Reply::Later(answer)) => {
+                self.later.push(answer);
+                self.allowance.unanswered.set(self.later.len());
             }
             Ok(Reply::None) => {}
             Err(refusal) => self.output.push(&refusal.answer(&call.request)),
@@ -236,7 +253,7 @@ impl<D: Dispatch> Connection<'_, D> {
             }
             None => self.read_size,
         };
-        if !self.share.hold(self.input.len() + room) {
+        if !self.allowance.input.hold(self.input.len() + room) {
             return Err(End::Budget);
         }
         self.input.reserve(room);

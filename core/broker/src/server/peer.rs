@@ -22,8 +22,6 @@ const MAX_LETTERS: usize = 32 * 1024;
 const MAX_LETTER_BYTES: usize = 8 * 1024 * 1024;
 /// Most calls to one peer that wait for its answer.
 const MAX_CALLS: usize = 1024;
-/// A peer that takes no byte of its answers for this long is cut off.
-const WRITE_STALL: Duration = Duration::from_secs(30);
 /// A connection that moved no byte for this long gives its buffers back.
 const REST: Duration = Duration::from_secs(10);
 
@@ -279,13 +277,13 @@ impl Peer {
     }
 
     /// Why this connection should be closed now, if it should.
-    pub(super) fn overdue(&self, idle: Duration) -> Option<&'static str> {
+    pub(super) fn overdue(&self, idle: Duration, stall: Duration) -> Option<&'static str> {
         let now = self.clock.now();
         let older = |time: &AtomicU64, limit: Duration| {
             let time = time.load(Ordering::Relaxed);
             time != 0 && u128::from(now.saturating_sub(time)) >= limit.as_millis()
         };
-        if older(&self.clock.write_blocked, WRITE_STALL.min(idle)) {
+        if older(&self.clock.write_blocked, stall.min(idle)) {
             Some("the peer does not read its answers")
         } else if older(&self.clock.frame_began, idle) {
             Some("a frame was begun and not finished")

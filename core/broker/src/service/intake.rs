@@ -88,5 +88,11 @@ pub(crate) fn refusal(error: AppendError) -> Refusal {
         | AppendError::Closed => ResponseCode::SERVICE_NOT_AVAILABLE,
         _ => ResponseCode::MESSAGE_ILLEGAL,
     };
-    Refusal::new(code, error.to_string())
+    match error {
+        AppendError::Busy(_) => Refusal::new(
+            code,
+            format!("[PC_SYNCHRONIZED]broker busy, start flow control for a while: {error}"),
+        ),
+        error => Refusal::new(code, error.to_string()),
+    }
 }

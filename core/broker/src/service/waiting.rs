@@ -13,8 +13,6 @@ use tokio::time::Instant;
 
 use crate::server::{Peer, PeerId};
 
-/// Most pulls that one connection may have waiting.
-const MAX_PER_PEER: usize = 16 * 1024;
 /// Longest wait, whatever a client asks: the connection would be idle by then.
 const MAX_WAIT: Duration = Duration::from_secs(110);
 
@@ -28,8 +26,12 @@ pub(crate) struct Held {
 }
 
 /// All waiting pulls. One lock; connections are told outside it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Waiting {
+    /// Most waiting pulls.
+    max: usize,
+    /// Most of one connection.
+    max_per_peer: usize,
     table: Mutex<Table>,
     /// Number of waiting pulls, so that an append without any pays nothing.
     count: AtomicUsize,
@@ -52,9 +54,20 @@ struct Table {
 }
 
 impl Waiting {
+    pub(crate) fn new(max: usize, max_per_peer: usize) -> Waiting {
+        Waiting {
+            max,
+            max_per_peer,
+            table: Mutex::default(),
+            count: AtomicUsize::new(0),
+            earlier: Notify::new(),
+        }
+    }
+
     /// Whether this connection may park another pull. Only its own task parks pulls for it.
     pub(crate) fn has_room(&self, peer: PeerId) -> bool {
-        self.table.lock().per_peer.get(&peer).is_none_or(|count| *count < MAX_PER_PEER)
+        self.count.load(Ordering::SeqCst) < self.max
+            && self.table.lock().per_peer.get(&peer).is_none_or(|count| *count < self.max_per_peer)
     }
 
     /// Parks a pull.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use mq_broker::{NameServer, NameServerConfig};
-use mq_protocol::header::PullMessageRequest;
+use mq_protocol::header::{ConsumerRunningInfoRequest, PullMessageRequest, SendMessageRequestV2, pull_flag};
+use mq_protocol::message::batch::BatchElement;
 use mq_protocol::{Frame, RequestCode, ResponseCode};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
-use crate::client::{Client, TestBroker, pull_header, send_request, until, within};
+use crate::client::{Client, TestBroker, consumer, pull_header, send_header, send_request, until, within};
 
 async fn still_serves(broker: &TestBroker) {
     let mut c = broker.client().await;
@@ -157,7 +158,7 @@ async fn a_peer_that_never_reads_is_cut_off_and_costs_little() {
         c.send("T", 0, "", &vec![b'x'; 200_000]).await;
         let mut greedy = broker.client().await;
         let header = PullMessageRequest {
-            sys_flag: mq_protocol::header::pull_flag::SUBSCRIPTION,
+            sys_flag: pull_flag::SUBSCRIPTION,
             subscription: Some("*"),
             ..pull_header("g", "T", 0, 0)
         };
@@ -276,6 +277,127 @@ async fn a_flood_of_pipelined_requests_is_answered_in_full() {
             assert_eq!(c.answer(opaque).await.response_code(), ResponseCode::SUCCESS);
         }
         assert_eq!(c.max_offset("T", 0).await, 5000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn too_many_unanswered_requests_are_refused_and_room_is_found_again() {
+    within(async {
+        let broker = TestBroker::start_with(|config| {
+            config.set("serverMaxUnansweredRequests", "3").unwrap();
+            config.set("serverMaxUnansweredRequestsPerConnection", "2").unwrap();
+        })
+        .await;
+        let (mut a, mut b, mut member) =
+            (broker.client().await, broker.client().await, broker.client().await);
+        a.create_topic("T", 1).await;
+        member.heartbeat("cid", vec![consumer("g", vec![])], &[]).await;
+        let question = || {
+            let header =
+                ConsumerRunningInfoRequest { consumer_group: "g", client_id: "cid", jstack_enable: None };
+            Frame::request(RequestCode::GET_CONSUMER_RUNNING_INFO, &header)
+        };
+        let relayed = async |member: &mut Client| loop {
+            let request = member.request().await;
+            if request.request_code() == RequestCode::GET_CONSUMER_RUNNING_INFO {
+                break request;
+            }
+        };
+        // As long as the member does not answer, these are unanswered too.
+        let first = a.post(question()).await;
+        let told = relayed(&mut member).await;
+        a.post(question()).await;
+        relayed(&mut member).await;
+        let busy = a.call(question()).await;
+        assert_eq!(busy.response_code(), ResponseCode::SYSTEM_BUSY);
+        assert!(busy.remark.starts_with("[OVERLOAD]system busy"), "{}", busy.remark);
+        a.heartbeat("a", vec![], &["p"]).await;
+        assert_eq!(b.max_offset("T", 0).await, 0, "others are served");
+        b.post(question()).await;
+        relayed(&mut member).await;
+        assert_eq!(b.call(question()).await.response_code(), ResponseCode::SYSTEM_BUSY);
+
+        member.post(Frame::response(&told, ResponseCode::SUCCESS)).await;
+        assert_eq!(a.answer(first).await.response_code(), ResponseCode::SUCCESS);
+        assert_eq!(a.max_offset("T", 0).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn waiting_pulls_and_entries_that_wait_for_the_disk_have_limits() {
+    within(async {
+        let broker = TestBroker::start_with(|config| {
+            config.set("maxWaitingPulls", "3").unwrap();
+            config.set("maxWaitingPullsPerConnection", "2").unwrap();
+            config.set("maxPendingQueueEntries", "2").unwrap();
+        })
+        .await;
+        let (mut a, mut b) = (broker.client().await, broker.client().await);
+        a.create_topic("T", 1).await;
+        let waits = || {
+            let header = PullMessageRequest {
+                sys_flag: pull_flag::SUBSCRIPTION | pull_flag::SUSPEND,
+                subscription: Some("*"),
+                ..pull_header("g", "T", 0, 0)
+            };
+            Frame::request(RequestCode::PULL_MESSAGE, &header)
+        };
+        let first = a.post(waits()).await;
+        a.post(waits()).await;
+        let busy = a.call(waits()).await;
+        assert_eq!(busy.response_code(), ResponseCode::SYSTEM_BUSY);
+        assert!(busy.remark.starts_with("[OVERLOAD]system busy"), "{}", busy.remark);
+        b.post(waits()).await;
+        assert_eq!(b.call(waits()).await.response_code(), ResponseCode::SYSTEM_BUSY);
+
+        // Three messages that are stored together have three entries.
+        let mut batch = BytesMut::new();
+        for _ in 0..3 {
+            BatchElement { flag: 0, body: b"x", properties: "" }.encode(&mut batch);
+        }
+        let header = SendMessageRequestV2 { batch: Some(true), ..send_header("T", 0, "") };
+        let send = Frame::request(RequestCode::SEND_BATCH_MESSAGE, &header).with_body(batch.to_vec());
+        let busy = b.call(send).await;
+        assert_eq!(busy.response_code(), ResponseCode::SYSTEM_BUSY);
+        assert!(busy.remark.starts_with("[PC_SYNCHRONIZED]broker busy"), "{}", busy.remark);
+
+        b.send("T", 0, "", b"wakes all").await;
+        assert_eq!(a.answer(first).await.response_code(), ResponseCode::SUCCESS);
+        let again = PullMessageRequest { queue_offset: 1, ..pull_header("g", "T", 0, 0) };
+        a.post(Frame::request(RequestCode::PULL_MESSAGE, &again)).await;
+        assert_eq!(a.max_offset("T", 0).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn how_long_and_how_much_a_slow_reader_may_leave_unread_is_a_setting() {
+    within(async {
+        let broker = TestBroker::start_with(|config| {
+            config.set("serverWriteStallTimeout", "200").unwrap();
+            config.set("serverMaxOutputBytesPerConnection", "65536").unwrap();
+        })
+        .await;
+        let mut c = broker.client().await;
+        c.send("T", 0, "", &vec![b'x'; 200_000]).await;
+        let mut slow = broker.client().await;
+        let header = PullMessageRequest {
+            sys_flag: pull_flag::SUBSCRIPTION,
+            subscription: Some("*"),
+            ..pull_header("g", "T", 0, 0)
+        };
+        let mut wire = BytesMut::new();
+        let mut frame = Frame::request(RequestCode::PULL_MESSAGE, &header);
+        for opaque in 0..1000 {
+            frame.opaque = opaque;
+            frame.encode(&mut wire);
+        }
+        // Far below the idle time of two minutes.
+        let asking = async { while slow.stream.write_all(&wire).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(30), asking).await.expect("cut off");
+        still_serves(&broker).await;
     })
     .await;
 }
