@@ -4,6 +4,7 @@
 //! `groups` hold their `saving` lock (which guards nothing but the order of file writes) while they take their table
 //! lock for reading. Callbacks of the store (`waiting`, `schedule`) take their own lock only.
 
+pub(crate) mod attributes;
 pub(crate) mod consumers;
 pub(crate) mod groups;
 pub(crate) mod intake;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use mq_protocol::body::{CheckClientBody, ConsumerIdList, HeartbeatData};
 use mq_protocol::header::{ConsumerGroupRequest, UnregisterClientRequest};
 use mq_protocol::name::retry_topic;
-use mq_protocol::{Frame, fastjson};
+use mq_protocol::{Frame, ResponseCode, fastjson};
 
 use crate::broker::State;
 use crate::server::{Call, Peer, Refusal, Reply, reply};
-use crate::service::consumers::Member;
+use crate::service::consumers::{Heartbeat, Member};
 
 fn member(state: &State, request: &Frame, peer: &Arc<Peer>, client_id: &str) -> Member {
     Member {
@@ -26,6 +26,12 @@ pub(super) fn heartbeat(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     let Call { request, peer, .. } = call;
     let data: HeartbeatData = fastjson::from_slice(&request.body)?;
     let config = state.config();
+    let kind = Heartbeat {
+        fingerprint: data.heartbeat_fingerprint,
+        without_subscriptions: data.heartbeat_fingerprint != 0 && data.without_sub,
+    };
+    // Heartbeats of the first version always carry all they have to say.
+    let mut wants_subscriptions = data.heartbeat_fingerprint == 0;
     for group in data.producer_data_set {
         state.producers.heartbeat(&group.group_name, member(state, request, peer, &data.client_id));
     }
@@ -44,9 +50,13 @@ pub(super) fn heartbeat(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
             group.unit_mode,
         )?;
         let notify = config.notify_consumer_ids_changed_enable && settings.notify_consumer_ids_changed_enable;
-        state.consumers.heartbeat(member(state, request, peer, &data.client_id), group, notify);
+        let member = member(state, request, peer, &data.client_id);
+        wants_subscriptions |= state.consumers.heartbeat(member, group, kind, notify);
     }
-    Ok(reply::ok(request))
+    let mut answer = Frame::response(request, ResponseCode::SUCCESS);
+    answer.ext.push("IS_SUPPORT_HEART_BEAT_V2", "true");
+    answer.ext.push("IS_SUB_CHANGE", if wants_subscriptions { "true" } else { "false" });
+    Ok(answer.into())
 }
 
 pub(super) fn unregister(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {

@@ -29,23 +29,35 @@ pub(super) fn consume_directly(state: &State, call: &mut Call<'_>) -> Result<Rep
     let client_id = header.client_id.unwrap_or_default();
     let member = member(state, header.consumer_group, client_id)?;
     let mut request = Frame::request(RequestCode::CONSUME_MESSAGE_DIRECTLY, &header);
-    let has = |name: &str| request.ext.get(name).is_some();
-    if !has("brokerName") {
-        request.ext.push("brokerName", state.name());
+    let mut add = |name: &str, value: &str| {
+        if request.ext.get(name).is_none() {
+            request.ext.push(name, value);
+        }
+    };
+    add("brokerName", state.name());
+    let number = |number: i32| number.to_string();
+    if let Some(topic) = header.topic.and_then(|topic| state.topics.get(topic)) {
+        add("topicSysFlag", &number(topic.topic_sys_flag));
     }
-    if let Some(id) = header.msg_id {
-        request.body = message(state, id)?;
+    if let Some(group) = state.groups.get(header.consumer_group) {
+        add("groupSysFlag", &number(group.group_sys_flag));
     }
-    Ok(pass_on(&call.request, member, request))
-}
-
-/// The stored message of an offset message id.
-fn message(state: &State, id: &str) -> Result<Bytes, Refusal> {
+    let Some(id) = header.msg_id else {
+        return Ok(pass_on(&call.request, member, request));
+    };
     let (_, offset) = parse_offset_msg_id(id).map_err(|error| invalid(error.to_string()))?;
-    let record = state.store.record_at(offset);
-    record
-        .map(|record| record.raw().clone())
-        .ok_or_else(|| Refusal::system(format!("can not find message by the offset, {offset}")))
+    // The message may have to be read from the disk.
+    let store = state.store.clone();
+    let record = tokio::task::spawn_blocking(move || store.record_at(offset));
+    let asked = Frame { body: Bytes::new(), ..call.request.clone() };
+    Ok(Reply::Later(Box::pin(async move {
+        let Ok(Some(record)) = record.await else {
+            let missing = Refusal::system(format!("can not find message by the offset, {offset}"));
+            return missing.answer(&asked).into();
+        };
+        request.body = record.raw().clone();
+        asked_of(member, request, Frame::response(&asked, ResponseCode::SUCCESS)).await
+    })))
 }
 
 fn member(state: &State, group: &str, client_id: &str) -> Result<Member, Refusal> {
@@ -63,23 +75,25 @@ fn member(state: &State, group: &str, client_id: &str) -> Result<Member, Refusal
 
 fn pass_on(asked: &Frame, member: Member, request: Frame) -> Reply {
     let answer = Frame::response(asked, ResponseCode::SUCCESS);
-    Reply::Later(Box::pin(async move {
-        let mut answer = answer;
-        match member.peer.invoke(request, TIMEOUT).await {
-            Ok(told) => {
-                answer.code = told.code;
-                answer.remark = told.remark;
-                answer.ext = told.ext;
-                answer.body = told.body;
-            }
-            Err(error) => {
-                answer.code = match error {
-                    InvokeError::Timeout => ResponseCode::CONSUME_MSG_TIMEOUT.0,
-                    InvokeError::Closed | InvokeError::Full => ResponseCode::SYSTEM_ERROR.0,
-                };
-                answer.remark = format!("consumer <{}>: {error}", member.client_id);
-            }
+    Reply::Later(Box::pin(asked_of(member, request, answer)))
+}
+
+/// Asks a member and completes the answer with what it says.
+async fn asked_of(member: Member, request: Frame, mut answer: Frame) -> Answer {
+    match member.peer.invoke(request, TIMEOUT).await {
+        Ok(told) => {
+            answer.code = told.code;
+            answer.remark = told.remark;
+            answer.ext = told.ext;
+            answer.body = told.body;
         }
-        Answer::from(answer)
-    }))
+        Err(error) => {
+            answer.code = match error {
+                InvokeError::Timeout => ResponseCode::CONSUME_MSG_TIMEOUT.0,
+                InvokeError::Closed | InvokeError::Full => ResponseCode::SYSTEM_ERROR.0,
+            };
+            answer.remark = format!("consumer <{}>: {error}", member.client_id);
+        }
+    }
+    answer.into()
 }

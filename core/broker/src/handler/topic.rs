@@ -12,7 +12,7 @@ use mq_protocol::{Frame, ResponseCode, fastjson};
 use super::invalid;
 use crate::broker::State;
 use crate::server::{Call, Refusal, Reply, reply};
-use crate::service::topics::edit_attributes;
+use crate::service::attributes::edit_topic;
 
 /// Most queues of a topic.
 const MAX_QUEUES: i32 = 65_536;
@@ -51,7 +51,7 @@ pub(super) fn update(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusa
     let known = state.topics.get(header.topic);
     let current = known.as_ref().map(|topic| &topic.attributes);
     let topic = TopicConfig {
-        attributes: edit_attributes(current, header.attributes.unwrap_or(""))?,
+        attributes: edit_topic(current, header.attributes.unwrap_or(""))?,
         order: header.order == Some(true),
         perm: header.perm,
         read_queue_nums: header.read_queue_nums,
@@ -72,7 +72,7 @@ pub(super) fn update_list(state: &State, call: &mut Call<'_>) -> Result<Reply, R
         let current = known.as_ref().map(|topic| &topic.attributes);
         let edits: Vec<String> =
             topic.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        topic.attributes = edit_attributes(current, &edits.join(","))?;
+        topic.attributes = edit_topic(current, &edits.join(","))?;
         check(state, topic)?;
     }
     state.topics.update(list.topic_config_list)?;

@@ -70,6 +70,8 @@ struct Group {
     consume_type: String,
     message_model: String,
     consume_from_where: String,
+    /// Of the last heartbeat; 0 if it had none.
+    fingerprint: i32,
     members: HashMap<PeerId, Member>,
     subscriptions: HashMap<String, Arc<Subscription>>,
 }
@@ -88,6 +90,15 @@ impl Group {
     }
 }
 
+/// Which kind of heartbeat a client sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heartbeat {
+    /// Hash over what it tells; 0 in heartbeats of the first version.
+    pub(crate) fingerprint: i32,
+    /// It tells no subscriptions, because they are as before.
+    pub(crate) without_subscriptions: bool,
+}
+
 /// All consumer groups with a member. One lock; members are told of changes outside it.
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
@@ -96,21 +107,36 @@ pub(crate) struct Consumers {
 
 impl Consumers {
     /// Takes a group's part of a heartbeat; with `notify` the members learn of a change.
-    pub(crate) fn heartbeat(&self, member: Member, data: ConsumerData, notify: bool) {
-        let (changed, peers) = {
+    ///
+    /// `true` if the sender should tell its subscriptions with its next heartbeat, also if its fingerprint is the same:
+    /// others of its group told something else, or the subscriptions are not known here (`heartBeatV2`).
+    pub(crate) fn heartbeat(
+        &self,
+        member: Member,
+        data: ConsumerData,
+        kind: Heartbeat,
+        notify: bool,
+    ) -> bool {
+        let (changed, wants_subscriptions, peers) = {
             let mut groups = self.groups.write();
+            let known = groups.contains_key(&data.group_name);
             let group = groups.entry(data.group_name.clone()).or_default();
+            let other = known && group.fingerprint != kind.fingerprint;
+            group.fingerprint = kind.fingerprint;
             group.consume_type = data.consume_type;
             group.message_model = data.message_model;
             group.consume_from_where = data.consume_from_where;
             let new_member = group.members.insert(member.peer.id, member).is_none();
-            let resubscribed = subscribe(&mut group.subscriptions, data.subscription_data_set);
+            let resubscribed = !kind.without_subscriptions
+                && subscribe(&mut group.subscriptions, data.subscription_data_set);
+            let unknown = kind.without_subscriptions && group.subscriptions.is_empty();
             let changed = notify && (new_member || resubscribed);
-            (changed, if changed { group.peers() } else { Vec::new() })
+            (changed, other || unknown, if changed { group.peers() } else { Vec::new() })
         };
         if changed {
             tell(&data.group_name, &peers);
         }
+        wants_subscriptions
     }
 
     /// Takes a member out of one group (UNREGISTER_CLIENT).

@@ -10,6 +10,7 @@ use mq_store::Store;
 use parking_lot::RwLock;
 use tracing::info;
 
+use super::attributes::edit_group;
 use super::now_millis;
 use super::saved::SavedFile;
 use crate::error::BrokerError;
@@ -81,9 +82,12 @@ impl Groups {
         self.find(group, auto_create)?.ok_or_else(|| not_exist(group))
     }
 
-    /// Sets groups as an admin wants them.
-    pub(crate) fn update(&self, groups: Vec<GroupConfig>) -> Result<(), Refusal> {
-        for group in &groups {
+    /// Sets groups as an admin wants them. Their attributes are edits of those that they have.
+    pub(crate) fn update(&self, mut groups: Vec<GroupConfig>) -> Result<(), Refusal> {
+        for group in &mut groups {
+            let known = self.get(&group.group_name);
+            group.attributes =
+                edit_group(known.as_deref().map(|known| &known.attributes), &group.attributes)?;
             if !is_system_group(&group.group_name) {
                 check_group(&group.group_name)
                     .map_err(|error| Refusal::new(ResponseCode::INVALID_PARAMETER, error.to_string()))?;

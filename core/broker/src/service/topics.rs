@@ -21,10 +21,6 @@ use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::server::Refusal;
 
-mod attributes;
-
-pub(crate) use attributes::edit as edit_attributes;
-
 /// Topic flag of a unit's subscription (`TopicSysFlag`).
 pub(crate) const UNIT_SUB: i32 = 2;
 /// Topic flag of a unit.

@@ -81,6 +81,17 @@ async fn groups_are_made_changed_listed_and_deleted() {
         assert_eq!(all.subscription_group_table["g"].retry_max_times, 3);
         let bad = GroupConfig { group_name: "a b".into(), ..GroupConfig::default() };
         assert_eq!(c.call(update(&bad)).await.response_code(), ResponseCode::INVALID_PARAMETER);
+        let attributes = |name: &str| GroupConfig {
+            attributes: [(name.to_owned(), "50".to_owned())].into(),
+            ..config.clone()
+        };
+        c.ok(update(&attributes("+priority.factor"))).await;
+        let one = c
+            .ok(Frame::request(RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG, &GroupRequest { group: "g" }))
+            .await;
+        assert_eq!(fastjson::from_slice::<GroupConfig>(&one.body).unwrap(), attributes("priority.factor"));
+        let bad = c.call(update(&attributes("+color"))).await;
+        assert_eq!(bad.response_code(), ResponseCode::INVALID_PARAMETER);
         let list = r#"{"groupConfigList":[{"groupName":"g2"},{"groupName":"g3","retryQueueNums":2}]}"#;
         c.ok(Frame::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST).with_body(list))
             .await;
@@ -277,11 +288,15 @@ async fn requests_to_consumers_are_passed_on() {
             client_id: Some("cid"),
             msg_id: Some(&sent.msg_id),
             broker_name: None,
-            topic: None,
+            topic: Some("T"),
         };
         let asked = admin.post(Frame::request(RequestCode::CONSUME_MESSAGE_DIRECTLY, &header)).await;
         let relayed = member.request().await;
         assert_eq!(relayed.ext.get("brokerName"), Some("broker-a"));
+        assert_eq!(
+            (relayed.ext.get("topicSysFlag"), relayed.ext.get("groupSysFlag")),
+            (Some("0"), Some("0"))
+        );
         let mut body = relayed.body.clone();
         assert_eq!(&MessageRecord::take(&mut body).unwrap().unwrap().body()[..], b"direct");
         member.post(Frame::response(&relayed, ResponseCode::SYSTEM_ERROR).with_remark("not now")).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mq_protocol::body::{ConsumerIdList, LockBatchBody, LockOkBody, MessageQueue};
+use mq_protocol::body::{ConsumerIdList, HeartbeatData, LockBatchBody, LockOkBody, MessageQueue};
 use mq_protocol::header::{
     ConsumerGroupRequest, OffsetResponse, ProducerGroupRequest, PullMessageRequest,
     QueryConsumerOffsetRequest, QueueRequest, SearchOffsetRequest, TimestampResponse,
@@ -345,6 +345,38 @@ async fn silent_members_are_taken_out() {
         quiet.closed().await;
         let header = ProducerGroupRequest { producer_group: "p" };
         admin.refused(RequestCode::GET_PRODUCER_CONNECTION_LIST, &header, ResponseCode::SYSTEM_ERROR).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heartbeats_of_the_second_version_may_leave_out_what_is_known() {
+    within(async {
+        let broker = TestBroker::start().await;
+        let (mut c, mut other) = (broker.client().await, broker.client().await);
+        c.create_topic("T", 1).await;
+        let beat = async |c: &mut Client, fingerprint: i32, without_sub: bool| {
+            let subscriptions = if without_sub { vec![] } else { vec![subscription("T", "a", 1)] };
+            let data = HeartbeatData {
+                client_id: "cid".to_owned(),
+                consumer_data_set: vec![consumer("g", subscriptions)],
+                heartbeat_fingerprint: fingerprint,
+                without_sub,
+                ..HeartbeatData::default()
+            };
+            let body = serde_json::to_vec(&data).unwrap();
+            let answer = c.ok(Frame::bare_request(RequestCode::HEART_BEAT).with_body(body)).await;
+            assert_eq!(answer.ext.get("IS_SUPPORT_HEART_BEAT_V2"), Some("true"));
+            answer.ext.get("IS_SUB_CHANGE") == Some("true")
+        };
+        assert!(beat(&mut c, 5, true).await, "nothing is known of the group yet");
+        assert!(!beat(&mut c, 5, false).await);
+        assert!(!beat(&mut c, 5, true).await);
+        let plain = PullMessageRequest { sub_version: 1, ..pull_header("g", "T", 0, 0) };
+        c.refused(RequestCode::PULL_MESSAGE, &plain, ResponseCode::PULL_NOT_FOUND).await;
+        assert!(beat(&mut other, 6, false).await, "another member tells something else");
+        assert!(beat(&mut c, 5, true).await);
+        assert!(beat(&mut c, 0, false).await, "the first version always tells all");
     })
     .await;
 }

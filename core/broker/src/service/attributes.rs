@@ -1,4 +1,5 @@
-//! Edits of a topic's attributes, such as `+message.type=FIFO,-reserve.time` (`AttributeParser`, `TopicAttributes`).
+//! Edits of the attributes of topics and groups, such as `+message.type=FIFO,-reserve.time` (`AttributeUtil`,
+//! `TopicAttributes`, `SubscriptionGroupAttributes`).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,8 @@ struct Attribute {
     changeable: bool,
 }
 
-const ATTRIBUTES: [Attribute; 5] = [
+/// Those of topics.
+const OF_TOPICS: [Attribute; 5] = [
     Attribute { name: "queue.type", values: &["SimpleCQ"], changeable: false },
     Attribute { name: "cleanup.policy", values: &["DELETE"], changeable: false },
     Attribute {
@@ -25,13 +27,31 @@ const ATTRIBUTES: [Attribute; 5] = [
     Attribute { name: "priority.factor", values: &[], changeable: true },
 ];
 
-/// Applies the edits to the attributes of a topic; `None` is a topic that is made now, which takes `+` only.
-pub(crate) fn edit(
-    current: Option<&BTreeMap<String, String>>,
-    edits: &str,
-) -> Result<BTreeMap<String, String>, Refusal> {
+/// Those of groups.
+const OF_GROUPS: [Attribute; 1] = [Attribute { name: "priority.factor", values: &[], changeable: true }];
+
+/// Attributes by name.
+pub(crate) type Attributes = BTreeMap<String, String>;
+
+/// Applies edits with commas between to the attributes of a topic; `None` is a topic that is made now, which takes `+`
+/// only.
+pub(crate) fn edit_topic(current: Option<&Attributes>, edits: &str) -> Result<Attributes, Refusal> {
+    edit(&OF_TOPICS, current, edits.split(','))
+}
+
+/// Applies edits to the attributes of a group: keys with `+` or `-` before them.
+pub(crate) fn edit_group(current: Option<&Attributes>, edits: &Attributes) -> Result<Attributes, Refusal> {
+    let edits: Vec<String> = edits.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    edit(&OF_GROUPS, current, edits.iter().map(String::as_str))
+}
+
+fn edit<'a>(
+    table: &[Attribute],
+    current: Option<&Attributes>,
+    edits: impl Iterator<Item = &'a str>,
+) -> Result<Attributes, Refusal> {
     let mut attributes = current.cloned().unwrap_or_default();
-    for edit in edits.split(',').map(str::trim).filter(|edit| !edit.is_empty()) {
+    for edit in edits.map(str::trim).filter(|edit| !edit.is_empty()) {
         let refuse = |why: &str| {
             Err(Refusal::new(ResponseCode::INVALID_PARAMETER, format!("attribute edit '{edit}': {why}")))
         };
@@ -41,7 +61,7 @@ pub(crate) fn edit(
             _ => return refuse("write +name=value to set or -name to remove"),
         };
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        let Some(known) = ATTRIBUTES.iter().find(|attribute| attribute.name == name) else {
+        let Some(known) = table.iter().find(|attribute| attribute.name == name) else {
             return refuse("unsupported key");
         };
         if current.is_some() && !known.changeable {
@@ -49,7 +69,7 @@ pub(crate) fn edit(
         }
         if !adds {
             if current.is_none() {
-                return refuse("only + is possible while a topic is made");
+                return refuse("only + is possible while it is made");
             }
             attributes.remove(name);
             continue;
@@ -75,9 +95,9 @@ mod tests {
 
     #[test]
     fn edits_follow_apaches_rules() {
-        let made = edit(None, "+message.type=FIFO,+queue.type=SimpleCQ").unwrap();
+        let made = edit_topic(None, "+message.type=FIFO,+queue.type=SimpleCQ").unwrap();
         assert_eq!(made["message.type"], "FIFO");
-        let changed = edit(Some(&made), "-message.type, +reserve.time=24").unwrap();
+        let changed = edit_topic(Some(&made), "-message.type, +reserve.time=24").unwrap();
         assert_eq!(changed.keys().collect::<Vec<_>>(), ["queue.type", "reserve.time"]);
         for (current, bad) in [
             (None, "-message.type"),
@@ -87,7 +107,17 @@ mod tests {
             (None, "+reserve.time=soon"),
             (Some(&made), "+queue.type=SimpleCQ"),
         ] {
-            assert!(edit(current, bad).is_err(), "{bad}");
+            assert!(edit_topic(current, bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn groups_have_attributes_of_their_own() {
+        let edits = |name: &str, value: &str| Attributes::from([(name.to_owned(), value.to_owned())]);
+        let made = edit_group(None, &edits("+priority.factor", "50")).unwrap();
+        assert_eq!(made["priority.factor"], "50");
+        assert!(edit_group(Some(&made), &edits("-priority.factor", "")).unwrap().is_empty());
+        assert!(edit_group(None, &edits("+message.type", "FIFO")).is_err());
+        assert!(edit_group(None, &edits("priority.factor", "50")).is_err());
     }
 }
