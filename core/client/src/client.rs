@@ -22,7 +22,7 @@ use crate::remoting::{NameServers, Peer, Remoting};
 use crate::route::{Route, Routes, Template, Topic};
 use crate::tasks::Tasks;
 use crate::{
-    Admin, ClientConfig, Error, ErrorCode, Listener, Producer, ProducerConfig, PullConsumer,
+    Admin, ClientConfig, DeadLetters, Error, ErrorCode, Listener, Producer, ProducerConfig, PullConsumer,
     PullConsumerConfig, PushConsumer, PushConsumerConfig, producer,
 };
 
@@ -145,6 +145,15 @@ impl Client {
     pub async fn pull_consumer(&self, config: PullConsumerConfig) -> Result<PullConsumer, Error> {
         self.inner.check_open()?;
         PullConsumer::start(self.inner.clone(), config).await
+    }
+
+    /// The dead letters of a consumer group: what it failed to consume too often.
+    ///
+    /// # Errors
+    /// `ARGUMENT`: the group's name is not acceptable. `CLOSED`: the client is.
+    pub fn dead_letters(&self, group: &str) -> Result<DeadLetters, Error> {
+        self.inner.check_open()?;
+        DeadLetters::new(self.inner.clone(), group)
     }
 
     /// Administration of the cluster.

@@ -19,6 +19,7 @@ mod admin;
 mod client;
 mod config;
 mod consumer;
+mod dead_letters;
 mod error;
 mod message;
 mod producer;
@@ -36,6 +37,7 @@ pub use config::{
     PullConsumerConfig, PushConsumerConfig, SerializeType,
 };
 pub use consumer::{ConsumeResult, Listener, PushConsumer, Warning, WarningCode};
+pub use dead_letters::DeadLetters;
 pub use error::{Error, ErrorCode};
 pub use message::{Delivery, Message, SendReceipt, SendStatus};
 pub use mq_protocol::Language;

@@ -26,6 +26,8 @@ struct View {
     broker_name: Arc<str>,
     /// What the application knows the topic as, if it is not the record's.
     topic: Option<String>,
+    /// The same of the topic that a retry or dead letter was first sent to, if it is not the property's.
+    origin: Option<String>,
     reconsume_times: i32,
 }
 
@@ -47,6 +49,10 @@ impl MessageView {
             (shown != record.topic()).then(|| shown.into_owned())
         };
         let topic = unwrapped(&record);
+        let origin = match origin_property(&record) {
+            Some(origin) if !namespace.is_empty() => Some(without_namespace(namespace, origin).into_owned()),
+            _ => None,
+        };
         let body = inflate(&record, limit);
         let (body, error) = match body {
             Ok(body) => (body, None),
@@ -54,7 +60,7 @@ impl MessageView {
         };
         let reconsume_times = record.layout().reconsume_times;
         let broker_name = broker_name.clone();
-        let view = MessageView(Arc::new(View { record, body, broker_name, topic, reconsume_times }));
+        let view = MessageView(Arc::new(View { record, body, broker_name, topic, origin, reconsume_times }));
         match error {
             None => Ok(view),
             Some(error) => Err((view, error)),
@@ -68,6 +74,7 @@ impl MessageView {
             body: self.0.body.clone(),
             broker_name: self.0.broker_name.clone(),
             topic: self.0.topic.clone(),
+            origin: self.0.origin.clone(),
             reconsume_times: self.0.reconsume_times.saturating_add(1),
         }))
     }
@@ -76,6 +83,12 @@ impl MessageView {
     #[must_use]
     pub fn topic(&self) -> &str {
         self.0.topic.as_deref().unwrap_or_else(|| self.0.record.topic())
+    }
+
+    /// The topic that a retry or dead letter was first sent to; `None` for other messages.
+    #[must_use]
+    pub fn origin_topic(&self) -> Option<&str> {
+        self.0.origin.as_deref().or_else(|| origin_property(&self.0.record))
     }
 
     /// The body, decompressed.
@@ -212,6 +225,10 @@ impl fmt::Debug for MessageView {
     }
 }
 
+fn origin_property(record: &MessageRecord) -> Option<&str> {
+    record.property(key::RETRY_TOPIC).or_else(|| record.property(crate::dead_letters::DLQ_ORIGIN_TOPIC))
+}
+
 fn is_retry(topic: &str) -> bool {
     topic.starts_with(name::RETRY_PREFIX)
 }
@@ -335,7 +352,9 @@ pub(crate) mod tests {
         assert_eq!((view.topic(), view.tag(), &*view.message_id()), ("T", Some("t"), "ID"));
         assert_eq!(view.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((view.delivery_attempt(), view.again().delivery_attempt()), (3, 4));
+        assert_eq!((view.origin_topic(), view.again().origin_topic()), (Some("T"), Some("T")));
         let view = open(record("T", 0, b"x", "RETRY_TOPIC\u{1}U\u{2}"), "", 10).unwrap();
+        assert_eq!(view.origin_topic(), Some("U"));
         assert_eq!(view.topic(), "T");
         assert_eq!(&*view.message_id(), "0A00000200002A9F0000000000001000");
         assert_eq!(without_namespace("ns", "%DLQ%ns%G"), "%DLQ%G");

@@ -8,6 +8,7 @@ mod support;
 
 mod admin;
 mod broadcasting;
+mod dead_letters;
 mod delivery;
 mod limits;
 mod orderly;
