@@ -8,6 +8,7 @@ typedef struct mq_message mq_message;
 typedef struct mq_message_queues mq_message_queues;
 typedef struct mq_message_view mq_message_view;
 typedef struct mq_producer mq_producer;
+typedef struct mq_pull_consumer mq_pull_consumer;
 typedef struct mq_push_consumer mq_push_consumer;
 typedef struct mq_queue mq_queue;
 typedef struct mq_receipt mq_receipt;
@@ -133,8 +134,12 @@ uint64_t mq_event_tag(const struct mq_event *event);
 const struct mq_error *mq_event_error(const struct mq_event *event);
 const struct mq_receipt *mq_event_receipt(const struct mq_event *event);
 const struct mq_message_queues *mq_event_queues(const struct mq_event *event);
+const struct mq_message_queues *mq_event_assigned(const struct mq_event *event);
+const char *mq_event_topic(const struct mq_event *event, size_t *len);
+int64_t mq_event_offset(const struct mq_event *event);
 size_t mq_event_message_count(const struct mq_event *event);
-const struct mq_message_view *mq_event_message(const struct mq_event *event, size_t index);
+const struct mq_message_view *mq_event_message(const struct mq_event *event,
+                                               size_t index);
 struct mq_error *mq_event_reply(struct mq_event *event,
                                 int32_t result,
                                 int32_t detail);
@@ -257,6 +262,169 @@ struct mq_error *mq_push_consumer_close_async(struct mq_push_consumer *consumer,
                                               struct mq_queue *queue,
                                               uint64_t tag);
 void mq_push_consumer_free(struct mq_push_consumer *consumer);
+struct mq_error *mq_pull_consumer_new(struct mq_client *client,
+                                      const struct mq_config *config,
+                                      struct mq_pull_consumer **consumer);
+struct mq_error *mq_pull_consumer_subscribe(struct mq_pull_consumer *consumer,
+                                            const char *topic,
+                                            size_t topic_len,
+                                            const char *expression,
+                                            size_t expression_len);
+struct mq_error *mq_pull_consumer_unsubscribe(struct mq_pull_consumer *consumer,
+                                              const char *topic,
+                                              size_t topic_len);
+struct mq_error *mq_pull_consumer_assign(struct mq_pull_consumer *consumer,
+                                         const struct mq_message_queues *queues);
+struct mq_error *mq_pull_consumer_filter_assigned(struct mq_pull_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *expression,
+                                                  size_t expression_len);
+struct mq_error *mq_pull_consumer_start(struct mq_pull_consumer *consumer,
+                                        int64_t timeout_ms);
+struct mq_error *mq_pull_consumer_poll(struct mq_pull_consumer *consumer,
+                                       int64_t timeout_ms,
+                                       struct mq_event **event);
+struct mq_error *mq_pull_consumer_seek(struct mq_pull_consumer *consumer,
+                                       const char *topic,
+                                       size_t topic_len,
+                                       const char *broker_name,
+                                       size_t broker_name_len,
+                                       int32_t queue_id,
+                                       int32_t whence,
+                                       int64_t value);
+struct mq_error *mq_pull_consumer_offset_for_timestamp(struct mq_pull_consumer *consumer,
+                                                       const char *topic,
+                                                       size_t topic_len,
+                                                       const char *broker_name,
+                                                       size_t broker_name_len,
+                                                       int32_t queue_id,
+                                                       int64_t millis,
+                                                       int64_t *offset);
+struct mq_error *mq_pull_consumer_commit(struct mq_pull_consumer *consumer);
+struct mq_error *mq_pull_consumer_commit_offsets(struct mq_pull_consumer *consumer,
+                                                 const struct mq_message_queues *queues,
+                                                 const int64_t *offsets,
+                                                 size_t count);
+struct mq_error *mq_pull_consumer_committed(struct mq_pull_consumer *consumer,
+                                            const char *topic,
+                                            size_t topic_len,
+                                            const char *broker_name,
+                                            size_t broker_name_len,
+                                            int32_t queue_id,
+                                            int64_t *offset);
+struct mq_error *mq_pull_consumer_position(struct mq_pull_consumer *consumer,
+                                           const char *topic,
+                                           size_t topic_len,
+                                           const char *broker_name,
+                                           size_t broker_name_len,
+                                           int32_t queue_id,
+                                           int64_t *offset);
+struct mq_error *mq_pull_consumer_queues(struct mq_pull_consumer *consumer,
+                                         const char *topic,
+                                         size_t topic_len,
+                                         struct mq_message_queues **queues);
+struct mq_error *mq_pull_consumer_watch_queues(struct mq_pull_consumer *consumer,
+                                               const char *topic,
+                                               size_t topic_len,
+                                               struct mq_queue *events,
+                                               uint64_t watch);
+struct mq_error *mq_pull_consumer_pause(struct mq_pull_consumer *consumer,
+                                        const struct mq_message_queues *queues);
+struct mq_error *mq_pull_consumer_resume(struct mq_pull_consumer *consumer,
+                                         const struct mq_message_queues *queues);
+struct mq_error *mq_pull_consumer_assignment(const struct mq_pull_consumer *consumer,
+                                             struct mq_message_queues **queues);
+struct mq_error *mq_pull_consumer_cancel(struct mq_pull_consumer *consumer,
+                                         struct mq_queue *queue,
+                                         uint64_t tag);
+struct mq_error *mq_pull_consumer_close(struct mq_pull_consumer *consumer,
+                                        int64_t timeout_ms);
+void mq_pull_consumer_free(struct mq_pull_consumer *consumer);
+struct mq_error *mq_pull_consumer_subscribe_async(struct mq_pull_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *expression,
+                                                  size_t expression_len,
+                                                  struct mq_queue *queue,
+                                                  uint64_t tag);
+struct mq_error *mq_pull_consumer_unsubscribe_async(struct mq_pull_consumer *consumer,
+                                                    const char *topic,
+                                                    size_t topic_len,
+                                                    struct mq_queue *queue,
+                                                    uint64_t tag);
+struct mq_error *mq_pull_consumer_assign_async(struct mq_pull_consumer *consumer,
+                                               const struct mq_message_queues *queues,
+                                               struct mq_queue *queue,
+                                               uint64_t tag);
+struct mq_error *mq_pull_consumer_start_async(struct mq_pull_consumer *consumer,
+                                              int64_t timeout_ms,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
+struct mq_error *mq_pull_consumer_poll_async(struct mq_pull_consumer *consumer,
+                                             int64_t timeout_ms,
+                                             struct mq_queue *queue,
+                                             uint64_t tag);
+struct mq_error *mq_pull_consumer_seek_async(struct mq_pull_consumer *consumer,
+                                             const char *topic,
+                                             size_t topic_len,
+                                             const char *broker_name,
+                                             size_t broker_name_len,
+                                             int32_t queue_id,
+                                             int32_t whence,
+                                             int64_t value,
+                                             struct mq_queue *queue,
+                                             uint64_t tag);
+struct mq_error *mq_pull_consumer_offset_for_timestamp_async(struct mq_pull_consumer *consumer,
+                                                             const char *topic,
+                                                             size_t topic_len,
+                                                             const char *broker_name,
+                                                             size_t broker_name_len,
+                                                             int32_t queue_id,
+                                                             int64_t millis,
+                                                             struct mq_queue *queue,
+                                                             uint64_t tag);
+struct mq_error *mq_pull_consumer_commit_async(struct mq_pull_consumer *consumer,
+                                               struct mq_queue *queue,
+                                               uint64_t tag);
+struct mq_error *mq_pull_consumer_commit_offsets_async(struct mq_pull_consumer *consumer,
+                                                       const struct mq_message_queues *queues,
+                                                       const int64_t *offsets,
+                                                       size_t count,
+                                                       struct mq_queue *queue,
+                                                       uint64_t tag);
+struct mq_error *mq_pull_consumer_committed_async(struct mq_pull_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *broker_name,
+                                                  size_t broker_name_len,
+                                                  int32_t queue_id,
+                                                  struct mq_queue *queue,
+                                                  uint64_t tag);
+struct mq_error *mq_pull_consumer_position_async(struct mq_pull_consumer *consumer,
+                                                 const char *topic,
+                                                 size_t topic_len,
+                                                 const char *broker_name,
+                                                 size_t broker_name_len,
+                                                 int32_t queue_id,
+                                                 struct mq_queue *queue,
+                                                 uint64_t tag);
+struct mq_error *mq_pull_consumer_queues_async(struct mq_pull_consumer *consumer,
+                                               const char *topic,
+                                               size_t topic_len,
+                                               struct mq_queue *queue,
+                                               uint64_t tag);
+struct mq_error *mq_pull_consumer_watch_queues_async(struct mq_pull_consumer *consumer,
+                                                     const char *topic,
+                                                     size_t topic_len,
+                                                     struct mq_queue *events,
+                                                     uint64_t watch,
+                                                     struct mq_queue *queue,
+                                                     uint64_t tag);
+struct mq_error *mq_pull_consumer_close_async(struct mq_pull_consumer *consumer,
+                                              int64_t timeout_ms,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
 struct mq_error *mq_log_set_callback(mq_log_callback callback,
                                      void *user_data,
                                      int32_t level);

@@ -178,6 +178,11 @@
 #define MQ_EVENT_WARNING 4
 
 /**
+ * The queues of a topic that is watched have changed. See `mq_pull_consumer_watch_queues`.
+ */
+#define MQ_EVENT_QUEUE_CHANGE 5
+
+/**
  * The messages are consumed.
  */
 #define MQ_CONSUME_SUCCESS 0
@@ -192,6 +197,26 @@
  * `MQ_CONSUME_LATER`.
  */
 #define MQ_CONSUME_SUSPEND 2
+
+/**
+ * `mq_pull_consumer_seek`: to this offset.
+ */
+#define MQ_SEEK_OFFSET 0
+
+/**
+ * `mq_pull_consumer_seek`: to the oldest message that the queue still has.
+ */
+#define MQ_SEEK_BEGIN 1
+
+/**
+ * `mq_pull_consumer_seek`: to what arrives from now on.
+ */
+#define MQ_SEEK_END 2
+
+/**
+ * `mq_pull_consumer_seek`: to the first message that was stored at this time or later.
+ */
+#define MQ_SEEK_TIME 3
 
 /**
  * No log lines.
@@ -295,6 +320,20 @@ typedef struct mq_message_view mq_message_view;
  * producer's setting `send_timeout`.
  */
 typedef struct mq_producer mq_producer;
+
+/**
+ * A consumer that is polled. May be used from any thread, by several at once; of `mq_pull_consumer_poll` one may run at a time.
+ *
+ * It consumes either the topics that it subscribes to, sharing their queues with the other members of its group, or
+ * the queues that it was assigned by hand. With the setting `auto_commit` (on unless set otherwise) offsets are committed
+ * from time to time and at close: what a poll gave out counts as consumed from the next poll on.
+ *
+ * Errors of all calls, beside their own: `MQ_ERR_CLOSED`, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`; of those that block or need an answer
+ * also `MQ_ERR_NETWORK`, `MQ_ERR_TIMEOUT`, `MQ_ERR_BROKER` and `MQ_ERR_STATE` (on a thread of the library, or before the start).
+ * Their forms `_async` give an `MQ_EVENT_DONE` with `tag` on `queue` that has the error or the result; `MQ_ERR_QUEUE_FULL` from the
+ * call itself says that too many of them are not done.
+ */
+typedef struct mq_pull_consumer mq_pull_consumer;
 
 /**
  * A member of a consumer group. May be used from any thread, by several at once.
@@ -806,7 +845,8 @@ void mq_queue_free(struct mq_queue *queue);
 int32_t mq_event_kind(const struct mq_event *event);
 
 /**
- * `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`, `MQ_EVENT_WARNING`: the tag given when the consumer was made.
+ * `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`, `MQ_EVENT_WARNING`: the tag given when the consumer was
+ * made. `MQ_EVENT_QUEUE_CHANGE`: the `watch` given with `mq_pull_consumer_watch_queues`.
  */
 uint64_t mq_event_tag(const struct mq_event *event);
 
@@ -821,19 +861,37 @@ const struct mq_error *mq_event_error(const struct mq_event *event);
 const struct mq_receipt *mq_event_receipt(const struct mq_event *event);
 
 /**
- * `MQ_EVENT_DONE` of a call that asked for queues and succeeded: the queues. NULL otherwise. Borrowed from the event.
+ * `MQ_EVENT_DONE` of a call that asked for queues and succeeded: the queues. `MQ_EVENT_QUEUE_CHANGE`: all queues of the topic that
+ * can be consumed. NULL otherwise. Borrowed from the event.
  */
 const struct mq_message_queues *mq_event_queues(const struct mq_event *event);
 
 /**
+ * `MQ_EVENT_QUEUE_CHANGE`: those queues of the topic that the consumer has. NULL otherwise. Borrowed from the event.
+ */
+const struct mq_message_queues *mq_event_assigned(const struct mq_event *event);
+
+/**
+ * `MQ_EVENT_QUEUE_CHANGE`: the topic. `len` (may be NULL) takes its length in bytes; a NUL follows.
+ */
+const char *mq_event_topic(const struct mq_event *event, size_t *len);
+
+/**
+ * `MQ_EVENT_DONE` of a call that asked for an offset: the offset, or -1 when nothing is committed.
+ */
+int64_t mq_event_offset(const struct mq_event *event);
+
+/**
  * `MQ_EVENT_MESSAGE`: how many messages it has, at least 1 (at most the consumer's `consume_message_batch_max_size`).
+ * `MQ_EVENT_DONE` of a poll: how many messages it gave out, perhaps 0.
  */
 size_t mq_event_message_count(const struct mq_event *event);
 
 /**
- * `MQ_EVENT_MESSAGE`: message number `index`, from 0; NULL beyond the last one. Borrowed from the event.
+ * `MQ_EVENT_MESSAGE`, `MQ_EVENT_DONE` of a poll: message number `index`, from 0; NULL beyond the last one. Borrowed from the event.
  */
-const struct mq_message_view *mq_event_message(const struct mq_event *event, size_t index);
+const struct mq_message_view *mq_event_message(const struct mq_event *event,
+                                               size_t index);
 
 /**
  * `MQ_EVENT_MESSAGE`: answers for all messages of the event, once, from any thread. The event stays readable.
@@ -1187,6 +1245,346 @@ struct mq_error *mq_push_consumer_close_async(struct mq_push_consumer *consumer,
  * Frees a consumer, after closing it if that was not done. NULL is allowed. In a forked child nothing happens.
  */
 void mq_push_consumer_free(struct mq_push_consumer *consumer);
+
+/**
+ * Makes a consumer from its settings (`group` must be set). It connects when it is started.
+ *
+ * Next: `mq_pull_consumer_subscribe` or `mq_pull_consumer_assign`, and `mq_pull_consumer_start`, in any order.
+ * Errors: `MQ_ERR_CONFIG`, `MQ_ERR_CLOSED`, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`.
+ */
+struct mq_error *mq_pull_consumer_new(struct mq_client *client,
+                                      const struct mq_config *config,
+                                      struct mq_pull_consumer **consumer);
+
+/**
+ * Subscribes to a topic, or changes its expression: tags as `a || b`; `*` or an empty one is every message.
+ *
+ * Before the start it is only noted; after it, the consumer has its share of the topic's queues when this returns.
+ * Errors: `MQ_ERR_STATE` when queues were assigned by hand.
+ */
+struct mq_error *mq_pull_consumer_subscribe(struct mq_pull_consumer *consumer,
+                                            const char *topic,
+                                            size_t topic_len,
+                                            const char *expression,
+                                            size_t expression_len);
+
+/**
+ * Takes a topic off and gives its queues up. Without any topic left, queues may be assigned by hand.
+ */
+struct mq_error *mq_pull_consumer_unsubscribe(struct mq_pull_consumer *consumer,
+                                              const char *topic,
+                                              size_t topic_len);
+
+/**
+ * Consumes these queues and no others, whoever else is in the group; an empty list ends that. Before the start it is only noted.
+ *
+ * Queues that stay keep their place. A new one begins at the group's offset, or where the setting `consume_from_where` says.
+ * Errors: `MQ_ERR_STATE` when there are subscriptions, `MQ_ERR_ARGUMENT` when a topic has no such queue, `MQ_ERR_NOT_FOUND`.
+ */
+struct mq_error *mq_pull_consumer_assign(struct mq_pull_consumer *consumer,
+                                         const struct mq_message_queues *queues);
+
+/**
+ * Lets the queues of a topic that are assigned from now on give out only messages whose tags are in `expression`. Does not block.
+ */
+struct mq_error *mq_pull_consumer_filter_assigned(struct mq_pull_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *expression,
+                                                  size_t expression_len);
+
+/**
+ * Joins the group and, with subscriptions, takes the share of their queues. Blocks up to `timeout_ms` milliseconds (negative or
+ * 0: 10 seconds).
+ *
+ * Errors: `MQ_ERR_STATE` when it was started before or the client has another consumer of the group. After an error it can be
+ * started again.
+ */
+struct mq_error *mq_pull_consumer_start(struct mq_pull_consumer *consumer,
+                                        int64_t timeout_ms);
+
+/**
+ * Gives the next messages, at most as many as the setting `poll_batch_size`, in the order of each queue; none if none arrived in time.
+ *
+ * They come as an event, the same that the asynchronous form puts on a queue (its tag is 0): see `mq_event_message_count` and
+ * `mq_event_message`; free it with `mq_event_free`. Waits up to `timeout_ms` milliseconds: 0 does not wait, a negative value is
+ * the setting `poll_timeout`.
+ * Errors: `MQ_ERR_STATE` when another poll is running or there are neither subscriptions nor assigned queues; `MQ_ERR_TOO_LARGE`,
+ * `MQ_ERR_BROKER` when a message cannot be decompressed (the next poll goes on after it).
+ */
+struct mq_error *mq_pull_consumer_poll(struct mq_pull_consumer *consumer,
+                                       int64_t timeout_ms,
+                                       struct mq_event **event);
+
+/**
+ * Goes on elsewhere in a queue: what is polled next of it comes from there.
+ *
+ * `whence` is one of `MQ_SEEK_*`; `value` is the offset for `MQ_SEEK_OFFSET`, milliseconds since 1970-01-01 UTC for `MQ_SEEK_TIME`, and
+ * ignored otherwise. Errors: `MQ_ERR_STATE` when the queue is not assigned, `MQ_ERR_ARGUMENT` when it has no such offset.
+ */
+struct mq_error *mq_pull_consumer_seek(struct mq_pull_consumer *consumer,
+                                       const char *topic,
+                                       size_t topic_len,
+                                       const char *broker_name,
+                                       size_t broker_name_len,
+                                       int32_t queue_id,
+                                       int32_t whence,
+                                       int64_t value);
+
+/**
+ * Gives the offset of the first message that was stored at this time or later (milliseconds since 1970-01-01 UTC); the end of the
+ * queue if there is none. The queue need not be assigned.
+ */
+struct mq_error *mq_pull_consumer_offset_for_timestamp(struct mq_pull_consumer *consumer,
+                                                       const char *topic,
+                                                       size_t topic_len,
+                                                       const char *broker_name,
+                                                       size_t broker_name_len,
+                                                       int32_t queue_id,
+                                                       int64_t millis,
+                                                       int64_t *offset);
+
+/**
+ * Commits for all queues what polls have given out, the latest poll included.
+ */
+struct mq_error *mq_pull_consumer_commit(struct mq_pull_consumer *consumer);
+
+/**
+ * Commits these offsets: `offsets[i]` is that of the next message to be consumed of queue number `i` of the list, which has `count` queues.
+ *
+ * With `auto_commit` a later commit replaces them by what polls have given out. Errors: `MQ_ERR_STATE` when a queue is not
+ * assigned, `MQ_ERR_ARGUMENT` when an offset is negative; nothing is committed then.
+ */
+struct mq_error *mq_pull_consumer_commit_offsets(struct mq_pull_consumer *consumer,
+                                                 const struct mq_message_queues *queues,
+                                                 const int64_t *offsets,
+                                                 size_t count);
+
+/**
+ * Gives the offset that is committed for the group, or -1 if there is none. The queue need not be assigned.
+ */
+struct mq_error *mq_pull_consumer_committed(struct mq_pull_consumer *consumer,
+                                            const char *topic,
+                                            size_t topic_len,
+                                            const char *broker_name,
+                                            size_t broker_name_len,
+                                            int32_t queue_id,
+                                            int64_t *offset);
+
+/**
+ * Gives the offset of the next message of the queue that a poll gives out. Errors: `MQ_ERR_STATE` when the queue is not assigned.
+ */
+struct mq_error *mq_pull_consumer_position(struct mq_pull_consumer *consumer,
+                                           const char *topic,
+                                           size_t topic_len,
+                                           const char *broker_name,
+                                           size_t broker_name_len,
+                                           int32_t queue_id,
+                                           int64_t *offset);
+
+/**
+ * Gives all queues of a topic that can be consumed. Free them with `mq_message_queues_free`. Errors: `MQ_ERR_NOT_FOUND`.
+ */
+struct mq_error *mq_pull_consumer_queues(struct mq_pull_consumer *consumer,
+                                         const char *topic,
+                                         size_t topic_len,
+                                         struct mq_message_queues **queues);
+
+/**
+ * Lets an `MQ_EVENT_QUEUE_CHANGE` with the tag `watch` come on `events` each time the queues of the topic, or those of them that are
+ * assigned to this consumer, have changed. Errors: `MQ_ERR_NOT_FOUND`.
+ */
+struct mq_error *mq_pull_consumer_watch_queues(struct mq_pull_consumer *consumer,
+                                               const char *topic,
+                                               size_t topic_len,
+                                               struct mq_queue *events,
+                                               uint64_t watch);
+
+/**
+ * Lets polls give out nothing of these queues until `mq_pull_consumer_resume`; what is cached is kept. Does not block.
+ *
+ * Errors: `MQ_ERR_STATE` when one of them is not assigned; none is paused then.
+ */
+struct mq_error *mq_pull_consumer_pause(struct mq_pull_consumer *consumer,
+                                        const struct mq_message_queues *queues);
+
+/**
+ * Lets polls give out messages of these queues again. As `mq_pull_consumer_pause`.
+ */
+struct mq_error *mq_pull_consumer_resume(struct mq_pull_consumer *consumer,
+                                         const struct mq_message_queues *queues);
+
+/**
+ * Gives the queues that the consumer has at the moment, in order; none before the start and after the close. Free them with
+ * `mq_message_queues_free`. Does not block.
+ */
+struct mq_error *mq_pull_consumer_assignment(const struct mq_pull_consumer *consumer,
+                                             struct mq_message_queues **queues);
+
+/**
+ * Cancels the asynchronous calls of this consumer that were made with `queue` and `tag` and are not done yet: their event is then
+ * an `MQ_ERR_CANCELLED`. Unknown tags are no error; closing is not cancelled.
+ */
+struct mq_error *mq_pull_consumer_cancel(struct mq_pull_consumer *consumer,
+                                         struct mq_queue *queue,
+                                         uint64_t tag);
+
+/**
+ * Closes a consumer: pulls no more, commits what polls have given out if `auto_commit` is set, and leaves the group. A poll that is
+ * running fails with `MQ_ERR_CLOSED`. Closing twice is no error.
+ *
+ * Blocks up to `timeout_ms` milliseconds (negative or 0: 5 seconds). Errors: `MQ_ERR_TIMEOUT` when it had to be cut (it is closed
+ * all the same).
+ */
+struct mq_error *mq_pull_consumer_close(struct mq_pull_consumer *consumer,
+                                        int64_t timeout_ms);
+
+/**
+ * Frees a consumer, after closing it if that was not done. NULL is allowed. In a forked child nothing happens.
+ */
+void mq_pull_consumer_free(struct mq_pull_consumer *consumer);
+
+/**
+ * As `mq_pull_consumer_subscribe`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_subscribe_async(struct mq_pull_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *expression,
+                                                  size_t expression_len,
+                                                  struct mq_queue *queue,
+                                                  uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_unsubscribe`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_unsubscribe_async(struct mq_pull_consumer *consumer,
+                                                    const char *topic,
+                                                    size_t topic_len,
+                                                    struct mq_queue *queue,
+                                                    uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_assign`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_assign_async(struct mq_pull_consumer *consumer,
+                                               const struct mq_message_queues *queues,
+                                               struct mq_queue *queue,
+                                               uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_start`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_start_async(struct mq_pull_consumer *consumer,
+                                              int64_t timeout_ms,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_poll`, without waiting: one `MQ_EVENT_DONE` has all the messages, and none when the time is over.
+ *
+ * A poll that is cancelled loses no message; but when its event was on the queue before, that has given them out.
+ */
+struct mq_error *mq_pull_consumer_poll_async(struct mq_pull_consumer *consumer,
+                                             int64_t timeout_ms,
+                                             struct mq_queue *queue,
+                                             uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_seek`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_seek_async(struct mq_pull_consumer *consumer,
+                                             const char *topic,
+                                             size_t topic_len,
+                                             const char *broker_name,
+                                             size_t broker_name_len,
+                                             int32_t queue_id,
+                                             int32_t whence,
+                                             int64_t value,
+                                             struct mq_queue *queue,
+                                             uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_offset_for_timestamp`, without waiting; see `mq_event_offset`.
+ */
+struct mq_error *mq_pull_consumer_offset_for_timestamp_async(struct mq_pull_consumer *consumer,
+                                                             const char *topic,
+                                                             size_t topic_len,
+                                                             const char *broker_name,
+                                                             size_t broker_name_len,
+                                                             int32_t queue_id,
+                                                             int64_t millis,
+                                                             struct mq_queue *queue,
+                                                             uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_commit`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_commit_async(struct mq_pull_consumer *consumer,
+                                               struct mq_queue *queue,
+                                               uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_commit_offsets`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_commit_offsets_async(struct mq_pull_consumer *consumer,
+                                                       const struct mq_message_queues *queues,
+                                                       const int64_t *offsets,
+                                                       size_t count,
+                                                       struct mq_queue *queue,
+                                                       uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_committed`, without waiting; see `mq_event_offset`.
+ */
+struct mq_error *mq_pull_consumer_committed_async(struct mq_pull_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *broker_name,
+                                                  size_t broker_name_len,
+                                                  int32_t queue_id,
+                                                  struct mq_queue *queue,
+                                                  uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_position`, without waiting; see `mq_event_offset`.
+ */
+struct mq_error *mq_pull_consumer_position_async(struct mq_pull_consumer *consumer,
+                                                 const char *topic,
+                                                 size_t topic_len,
+                                                 const char *broker_name,
+                                                 size_t broker_name_len,
+                                                 int32_t queue_id,
+                                                 struct mq_queue *queue,
+                                                 uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_queues`, without waiting; see `mq_event_queues`.
+ */
+struct mq_error *mq_pull_consumer_queues_async(struct mq_pull_consumer *consumer,
+                                               const char *topic,
+                                               size_t topic_len,
+                                               struct mq_queue *queue,
+                                               uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_watch_queues`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_watch_queues_async(struct mq_pull_consumer *consumer,
+                                                     const char *topic,
+                                                     size_t topic_len,
+                                                     struct mq_queue *events,
+                                                     uint64_t watch,
+                                                     struct mq_queue *queue,
+                                                     uint64_t tag);
+
+/**
+ * As `mq_pull_consumer_close`, without waiting.
+ */
+struct mq_error *mq_pull_consumer_close_async(struct mq_pull_consumer *consumer,
+                                              int64_t timeout_ms,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
 
 /**
  * Hands the library's log lines up to `level` to `callback`; NULL or `MQ_LOG_OFF` stops that. The library logs nothing by

@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use mq_binding::{ConsumeResult, Error, ErrorCode, Event, LogLevel, Outcome, ReplyToken};
+use mq_binding::{ConsumeResult, Error, ErrorCode, Event, LogLevel, MessageView, Outcome, ReplyToken};
 
 use crate::call::{CText, absent, argument, call, free, handle, quiet};
 use crate::error::mq_error;
@@ -21,6 +21,8 @@ pub const MQ_EVENT_MESSAGE: i32 = 2;
 pub const MQ_EVENT_LOG: i32 = 3;
 /// Something is wrong around a push consumer, although it goes on. The log has it too.
 pub const MQ_EVENT_WARNING: i32 = 4;
+/// The queues of a topic that is watched have changed. See `mq_pull_consumer_watch_queues`.
+pub const MQ_EVENT_QUEUE_CHANGE: i32 = 5;
 
 /// The messages are consumed.
 pub const MQ_CONSUME_SUCCESS: i32 = 0;
@@ -44,6 +46,8 @@ enum Content {
         error: Option<mq_error>,
         receipt: Option<mq_receipt>,
         queues: Option<mq_message_queues>,
+        views: Vec<mq_message_view>,
+        offset: Option<i64>,
     },
     Message {
         consumer: u64,
@@ -55,6 +59,12 @@ enum Content {
         name: CText,
         message: CText,
     },
+    QueueChange {
+        watch: u64,
+        topic: CText,
+        queues: mq_message_queues,
+        assigned: mq_message_queues,
+    },
     Log {
         level: LogLevel,
         target: CText,
@@ -64,16 +74,23 @@ enum Content {
     Other,
 }
 
+fn views_of(messages: Vec<MessageView>) -> Vec<mq_message_view> {
+    messages.into_iter().map(mq_message_view::new).collect()
+}
+
 impl Content {
     fn done(tag: u64, result: Result<Outcome, Error>) -> Content {
-        let (mut error, mut receipt, mut queues) = (None, None, None);
+        let (mut error, mut receipt, mut queues, mut views, mut offset) =
+            (None, None, None, Vec::new(), None);
         match result {
             Ok(Outcome::Sent(sent) | Outcome::SentBatch(sent)) => receipt = Some(mq_receipt::new(sent)),
             Ok(Outcome::Queues(list)) => queues = Some(mq_message_queues::new(list)),
+            Ok(Outcome::Polled(messages)) => views = views_of(messages),
+            Ok(Outcome::Offset(found)) => offset = found,
             Ok(_) => {}
             Err(failure) => error = Some(mq_error::new(failure)),
         }
-        Content::Done { tag, error, receipt, queues }
+        Content::Done { tag, error, receipt, queues, views, offset }
     }
 }
 
@@ -81,15 +98,19 @@ impl mq_event {
     pub(crate) fn new(event: Event) -> mq_event {
         let content = match event {
             Event::Done { tag, result } => Content::done(tag, result),
-            Event::Message { consumer, messages, token } => Content::Message {
-                consumer,
-                views: messages.into_iter().map(mq_message_view::new).collect(),
-                token: Mutex::new(Some(token)),
-            },
+            Event::Message { consumer, messages, token } => {
+                Content::Message { consumer, views: views_of(messages), token: Mutex::new(Some(token)) }
+            }
             Event::Warning { consumer, warning } => Content::Warning {
                 consumer,
                 name: CText::new(warning.code.name()),
                 message: CText::new(warning.message),
+            },
+            Event::QueueChange { watch, change } => Content::QueueChange {
+                watch,
+                topic: CText::new(change.topic),
+                queues: mq_message_queues::new(change.queues),
+                assigned: mq_message_queues::new(change.assigned),
             },
             Event::Log { level, target, message } => {
                 Content::Log { level, target: CText::new(target), message: CText::new(message) }
@@ -97,6 +118,11 @@ impl mq_event {
             _ => Content::Other,
         };
         mq_event { content }
+    }
+
+    /// An event for C to own.
+    pub(crate) fn give(event: Event) -> *mut mq_event {
+        Box::into_raw(Box::new(mq_event::new(event)))
     }
 
     fn take_token(&self) -> Option<ReplyToken> {
@@ -142,12 +168,14 @@ pub unsafe extern "C" fn mq_event_kind(event: *const mq_event) -> i32 {
         Some(Content::Done { .. }) => MQ_EVENT_DONE,
         Some(Content::Message { .. }) => MQ_EVENT_MESSAGE,
         Some(Content::Warning { .. }) => MQ_EVENT_WARNING,
+        Some(Content::QueueChange { .. }) => MQ_EVENT_QUEUE_CHANGE,
         Some(Content::Log { .. }) => MQ_EVENT_LOG,
         Some(Content::Other) | None => 0,
     }
 }
 
-/// `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`, `MQ_EVENT_WARNING`: the tag given when the consumer was made.
+/// `MQ_EVENT_DONE`: the tag given with the call. `MQ_EVENT_MESSAGE`, `MQ_EVENT_WARNING`: the tag given when the consumer was
+/// made. `MQ_EVENT_QUEUE_CHANGE`: the `watch` given with `mq_pull_consumer_watch_queues`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_event_tag(event: *const mq_event) -> u64 {
     // SAFETY: the header asks for a live event or NULL.
@@ -155,7 +183,8 @@ pub unsafe extern "C" fn mq_event_tag(event: *const mq_event) -> u64 {
         Some(
             Content::Done { tag, .. }
             | Content::Message { consumer: tag, .. }
-            | Content::Warning { consumer: tag, .. },
+            | Content::Warning { consumer: tag, .. }
+            | Content::QueueChange { watch: tag, .. },
         ) => *tag,
         _ => 0,
     }
@@ -181,32 +210,68 @@ pub unsafe extern "C" fn mq_event_receipt(event: *const mq_event) -> *const mq_r
     }
 }
 
-/// `MQ_EVENT_DONE` of a call that asked for queues and succeeded: the queues. NULL otherwise. Borrowed from the event.
+/// `MQ_EVENT_DONE` of a call that asked for queues and succeeded: the queues. `MQ_EVENT_QUEUE_CHANGE`: all queues of the topic that
+/// can be consumed. NULL otherwise. Borrowed from the event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_event_queues(event: *const mq_event) -> *const mq_message_queues {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Done { queues: Some(queues), .. }) => queues,
+        Some(Content::Done { queues: Some(queues), .. } | Content::QueueChange { queues, .. }) => queues,
         _ => ptr::null(),
     }
 }
 
+/// `MQ_EVENT_QUEUE_CHANGE`: those queues of the topic that the consumer has. NULL otherwise. Borrowed from the event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_assigned(event: *const mq_event) -> *const mq_message_queues {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::QueueChange { assigned, .. }) => assigned,
+        _ => ptr::null(),
+    }
+}
+
+/// `MQ_EVENT_QUEUE_CHANGE`: the topic. `len` (may be NULL) takes its length in bytes; a NUL follows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_topic(event: *const mq_event, len: *mut usize) -> *const c_char {
+    // SAFETY: the header asks for a live event or NULL, and a length that can be written or NULL.
+    unsafe {
+        match content(event) {
+            Some(Content::QueueChange { topic, .. }) => topic.lend(len),
+            _ => absent(len),
+        }
+    }
+}
+
+/// `MQ_EVENT_DONE` of a call that asked for an offset: the offset, or -1 when nothing is committed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_event_offset(event: *const mq_event) -> i64 {
+    // SAFETY: the header asks for a live event or NULL.
+    match unsafe { content(event) } {
+        Some(Content::Done { offset: Some(offset), .. }) => *offset,
+        _ => -1,
+    }
+}
+
 /// `MQ_EVENT_MESSAGE`: how many messages it has, at least 1 (at most the consumer's `consume_message_batch_max_size`).
+/// `MQ_EVENT_DONE` of a poll: how many messages it gave out, perhaps 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_event_message_count(event: *const mq_event) -> usize {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Message { views, .. }) => views.len(),
+        Some(Content::Message { views, .. } | Content::Done { views, .. }) => views.len(),
         _ => 0,
     }
 }
 
-/// `MQ_EVENT_MESSAGE`: message number `index`, from 0; NULL beyond the last one. Borrowed from the event.
+/// `MQ_EVENT_MESSAGE`, `MQ_EVENT_DONE` of a poll: message number `index`, from 0; NULL beyond the last one. Borrowed from the event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_event_message(event: *const mq_event, index: usize) -> *const mq_message_view {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Message { views, .. }) => views.get(index).map_or(ptr::null(), ptr::from_ref),
+        Some(Content::Message { views, .. } | Content::Done { views, .. }) => {
+            views.get(index).map_or(ptr::null(), ptr::from_ref)
+        }
         _ => ptr::null(),
     }
 }

@@ -21,6 +21,8 @@ pub mod message;
 pub mod message_queues;
 pub mod packed;
 pub mod producer;
+pub mod pull_consumer;
+pub mod pull_consumer_async;
 pub mod push_consumer;
 pub mod queue;
 pub mod receipt;

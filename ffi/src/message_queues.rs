@@ -5,7 +5,7 @@ use std::ptr;
 
 use mq_binding::{Error, MessageQueue};
 
-use crate::call::{CText, absent, call, free, handle_mut, quiet, text};
+use crate::call::{CText, absent, call, free, handle, handle_mut, quiet, text};
 use crate::error::mq_error;
 
 /// A list of message queues: those that a topic has on its brokers, or some of them. Not to be confused with
@@ -148,4 +148,14 @@ pub unsafe extern "C" fn mq_message_queues_id(queues: *const mq_message_queues, 
 pub unsafe extern "C" fn mq_message_queues_free(queues: *mut mq_message_queues) {
     // SAFETY: the header asks for a list that the caller owns, or NULL.
     unsafe { free(queues) };
+}
+
+/// The queues of a list that must not be NULL.
+///
+/// # Safety
+/// As the header asks: a live list or NULL.
+pub(crate) unsafe fn list(queues: *const mq_message_queues) -> Result<Vec<MessageQueue>, Error> {
+    // SAFETY: as the caller promises.
+    let queues = unsafe { handle(queues, "queues") }?;
+    Ok(queues.queues.iter().map(|entry| entry.queue.clone()).collect())
 }

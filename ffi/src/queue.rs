@@ -70,7 +70,7 @@ pub unsafe extern "C" fn mq_queue_poll(
         queue.queue.poll(&mut polled, max, timeout)?;
         let number = polled.len();
         for (index, event) in polled.into_iter().enumerate() {
-            let event = Box::into_raw(Box::new(mq_event::new(event)));
+            let event = mq_event::give(event);
             // SAFETY: `index` is below `max`, for which there is room.
             unsafe { events.add(index).write(event) };
         }

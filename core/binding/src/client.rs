@@ -7,13 +7,14 @@ use futures_util::future::join_all;
 use mq_client::{Error, ErrorCode};
 use parking_lot::Mutex;
 
-use crate::closing::Close as _;
+use crate::closing::Close;
 use crate::completion::Completion;
 use crate::config::Config;
 use crate::deadline::deadline;
 use crate::event::Outcome;
 use crate::fork::Owned;
 use crate::producer::{self, Producer};
+use crate::pull_consumer::{self, PullConsumer};
 use crate::push_consumer::{self, PushConsumer};
 use crate::queue::Queue;
 use crate::runtime::{Runtime, refuse_on_runtime_thread};
@@ -40,7 +41,21 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Children {
     producers: Vec<Weak<Owned<producer::Inner>>>,
-    consumers: Vec<Weak<Owned<push_consumer::Inner>>>,
+    push_consumers: Vec<Weak<Owned<push_consumer::Inner>>>,
+    pull_consumers: Vec<Weak<Owned<pull_consumer::Inner>>>,
+}
+
+/// Adds a child and forgets those that are gone.
+fn remember<T>(children: &mut Vec<Weak<T>>, child: Weak<T>) {
+    children.retain(|known| known.strong_count() > 0);
+    children.push(child);
+}
+
+/// Closes children at the same time; tells whether none had to be cut.
+async fn close_all<T: Close>(children: &[Weak<Owned<T>>], deadline: Instant) -> bool {
+    let children: Vec<_> = children.iter().filter_map(Weak::upgrade).collect();
+    let children = children.iter().filter_map(|child| child.get().ok());
+    join_all(children.map(|child| child.close_by(deadline))).await.iter().all(Result::is_ok)
 }
 
 impl Client {
@@ -81,9 +96,7 @@ impl Client {
             inner.client.producer(settings.clone())?
         };
         let producer = Producer::new(self.clone(), producer, &settings);
-        let mut children = inner.children.lock();
-        children.producers.retain(|known| known.strong_count() > 0);
-        children.producers.push(producer.downgrade());
+        remember(&mut inner.children.lock().producers, producer.downgrade());
         Ok(producer)
     }
 
@@ -98,9 +111,21 @@ impl Client {
         let settings = config.push_consumer()?;
         settings.check()?;
         let consumer = PushConsumer::new(self.clone(), settings, queue.clone(), tag)?;
-        let mut children = inner.children.lock();
-        children.consumers.retain(|known| known.strong_count() > 0);
-        children.consumers.push(consumer.downgrade());
+        remember(&mut inner.children.lock().push_consumers, consumer.downgrade());
+        Ok(consumer)
+    }
+
+    /// A pull consumer with these settings. No connection is made yet: that is [`PullConsumer::start`].
+    ///
+    /// # Errors
+    /// CONFIG, ARGUMENT: a setting is not acceptable. CLOSED, FORKED.
+    pub fn pull_consumer(&self, config: &Config) -> Result<PullConsumer, Error> {
+        let inner = self.0.get()?;
+        self.runtime()?;
+        let settings = config.pull_consumer()?;
+        settings.check()?;
+        let consumer = PullConsumer::new(self.clone(), settings);
+        remember(&mut inner.children.lock().pull_consumers, consumer.downgrade());
         Ok(consumer)
     }
 
@@ -159,15 +184,14 @@ impl Inner {
             return Ok(());
         }
         let children = std::mem::take(&mut *self.children.lock());
-        let consumers: Vec<_> = children.consumers.iter().filter_map(Weak::upgrade).collect();
-        let consumers = consumers.iter().filter_map(|consumer| consumer.get().ok());
-        let mut results = join_all(consumers.map(|consumer| consumer.close_by(deadline))).await;
-        let producers: Vec<_> = children.producers.iter().filter_map(Weak::upgrade).collect();
-        let producers = producers.iter().filter_map(|producer| producer.get().ok());
-        results.extend(join_all(producers.map(|producer| producer.close_by(deadline))).await);
+        let (pushed, pulled) = tokio::join!(
+            close_all(&children.push_consumers, deadline),
+            close_all(&children.pull_consumers, deadline),
+        );
+        let sent = close_all(&children.producers, deadline).await;
         let in_time = tokio::time::timeout_at(deadline.into(), self.client.close()).await.is_ok();
         *closed = true;
-        if in_time && results.iter().all(Result::is_ok) { Ok(()) } else { Err(late()) }
+        if in_time && pushed && pulled && sent { Ok(()) } else { Err(late()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a queue holds.
 
-use mq_client::{Error, MessageQueue, MessageView, SendReceipt, Warning};
+use mq_client::{Error, MessageQueue, MessageView, QueueChange, SendReceipt, Warning};
 
 use crate::log::LogLevel;
 use crate::token::ReplyToken;
@@ -32,6 +32,13 @@ pub enum Event {
         /// What it is.
         warning: Warning,
     },
+    /// The queues of a topic that is watched have changed.
+    QueueChange {
+        /// The number given with [`crate::PullConsumer::watch_queues`].
+        watch: u64,
+        /// How it is now.
+        change: QueueChange,
+    },
     /// A line of the library's log; see [`crate::set_log_queue`].
     Log {
         /// How important it is.
@@ -59,4 +66,10 @@ pub enum Outcome {
     Closed,
     /// The queues of a topic.
     Queues(Vec<MessageQueue>),
+    /// What a poll gave out; empty when its time was over.
+    Polled(Vec<MessageView>),
+    /// An offset of a queue; `None` if nothing is committed.
+    Offset(Option<i64>),
+    /// Any other call.
+    Done,
 }

@@ -37,6 +37,7 @@ mod fence;
 mod fork;
 mod log;
 mod producer;
+mod pull_consumer;
 mod pump;
 mod push_consumer;
 mod queue;
@@ -52,10 +53,11 @@ pub use event::{Event, Outcome};
 pub use fence::{fence, panicked};
 pub use log::{LogHook, LogLevel, set_log_hook, set_log_queue};
 pub use mq_client::{
-    ConsumeResult, Delivery, Error, ErrorCode, Kind, Message, MessageQueue, MessageView, Scope, SendReceipt,
-    SendStatus, Setting, Warning, WarningCode, settings,
+    ConsumeResult, Delivery, Error, ErrorCode, Kind, Message, MessageQueue, MessageView, QueueChange, Scope,
+    SendReceipt, SendStatus, Setting, Warning, WarningCode, settings,
 };
 pub use producer::Producer;
+pub use pull_consumer::{PullConsumer, Seek};
 pub use push_consumer::PushConsumer;
 pub use queue::Queue;
 pub use runtime::on_library_thread;

@@ -20,7 +20,7 @@ use crate::queue::Queue;
 use crate::token::{Replies, ReplyToken};
 
 /// How long starting may take when no time is given.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A member of a consumer group. Clones share it; usable from any thread, by several at once.
 ///

@@ -117,7 +117,7 @@ impl Queue {
         for event in &out[out.len() - count..] {
             match event {
                 Event::Log { .. } => state.log_lines -= 1,
-                Event::Warning { .. } => state.notices -= 1,
+                Event::Warning { .. } | Event::QueueChange { .. } => state.notices -= 1,
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The families of the header, in its order: the files of `ffi/src` that export functions.
-const FAMILIES: [&str; 16] = [
+const FAMILIES: [&str; 18] = [
     "version",
     "error",
     "config",
@@ -20,6 +20,8 @@ const FAMILIES: [&str; 16] = [
     "client",
     "producer",
     "push_consumer",
+    "pull_consumer",
+    "pull_consumer_async",
     "log",
     "broker",
     "faults",
