@@ -141,6 +141,11 @@ impl Message {
         }
         if let Some(tag) = &self.tag {
             check_text("tag", tag)?;
+            if tag.contains("||") || tag.trim() != tag {
+                return Err(Error::argument(format!(
+                    "tag '{tag}' cannot be subscribed to: '||' and the spaces around it separate the tags of a subscription"
+                )));
+            }
         }
         for key in &self.keys {
             check_text("key", key)?;
@@ -345,6 +350,8 @@ mod tests {
             (Message::new("T", ""), "empty"),
             (good().tag(" "), "tag is empty"),
             (good().tag("a\u{1}"), "control character"),
+            (good().tag("a||b"), "subscribed"),
+            (good().tag(" a"), "subscribed"),
             (good().key("a b"), "space"),
             (good().property("", "x"), "name is empty"),
             (good().property("p", ""), "empty value"),
@@ -358,6 +365,7 @@ mod tests {
             assert!(error.to_string().contains(want), "{error} lacks '{want}'");
             assert_eq!(error.code(), ErrorCode::Argument);
         }
+        assert!(good().tag("a|b").check().is_ok());
         assert!(good().tag("a").key("k").key("l").property("p", "1").check().is_ok());
     }
 

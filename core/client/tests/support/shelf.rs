@@ -104,7 +104,7 @@ impl Shelf {
                 self.put(header.topic, header.queue_id, header.sys_flag, &frame.body, properties);
                 Act::Answer(stored(frame, ResponseCode::SUCCESS))
             }
-            RequestCode::PULL_MESSAGE => match self.pull(frame) {
+            RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => match self.pull(frame) {
                 Some(answer) => Act::Answer(answer),
                 None => {
                     let (shelf, frame) = (self.clone(), frame.clone());
