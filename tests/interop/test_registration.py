@@ -46,13 +46,13 @@ def test_one_cluster(java: Peer, go: Peer, work: Path, unique: str, namesrv: str
         for number, kind in enumerate(kinds):
             name = f"broker-{'abc'[number]}"
             brokers[name] = broker(kind, work / name, at, name).start()
-        _registered(at, {name: b.address for name, b in brokers.items()})
+        registered(at, {name: b.address for name, b in brokers.items()})
         out = java.admin("clusterList", "-n", at)
         assert all(name in out and b.address in out for name, b in brokers.items()), out
 
         # A topic in the whole cluster: the producer takes the brokers in turn, the consumers hear of all of them.
         java.admin("updateTopic", "-t", unique, "-r", "4", "-w", "4", "-c", "DefaultCluster", "-n", at)
-        wait_for("the topic is routed everywhere", lambda: len(_route(at, unique)) == len(brokers), 30)
+        wait_for("the topic is routed everywhere", lambda: len(routed_by(at, unique)) == len(brokers), 30)
         count = 24 * len(brokers)
         java.call("producer", name=unique, namesrv=at, group=f"P-{unique}")
         receipts = java.send(unique, unique, count=count)
@@ -67,7 +67,7 @@ def test_one_cluster(java: Peer, go: Peer, work: Path, unique: str, namesrv: str
         # A topic that is not there yet is made by sending to it (TBW102).
         java.call("producer", name=unique, namesrv=at, group=f"P-{unique}")
         java.send(unique, f"{unique}-auto")
-        wait_for("the new topic is routed", lambda: _route(at, f"{unique}-auto"), 15)
+        wait_for("the new topic is routed", lambda: routed_by(at, f"{unique}-auto"), 15)
         java.call("close", name=unique)
 
         # A broker that stops is forgotten, one that is killed too; and both are known again when they are back.
@@ -78,12 +78,12 @@ def test_one_cluster(java: Peer, go: Peer, work: Path, unique: str, namesrv: str
             else:
                 b.kill()
             del left[name]
-            _registered(at, left)
+            registered(at, left)
         for name, b in brokers.items():
             if isinstance(b, ours.Broker):
                 b.start()
                 left[name] = b.address
-        _registered(at, left)
+        registered(at, left)
     finally:
         java.call("forget", namesrv=at)
         for b in brokers.values():
@@ -91,12 +91,15 @@ def test_one_cluster(java: Peer, go: Peer, work: Path, unique: str, namesrv: str
         server.kill()
 
 
-def _registered(namesrv: str, brokers: dict[str, str]) -> None:
+def registered(namesrv: str, brokers: dict[str, str]) -> None:
+    """Waits until a NameServer knows just these brokers: name → address."""
+
     def known() -> bool:
         return {name: ids.get("0") for name, ids in remoting.cluster(namesrv).items()} == brokers
 
     wait_for(f"{namesrv} knows just {brokers}", known, 30)
 
 
-def _route(namesrv: str, topic: str) -> list[str]:
+def routed_by(namesrv: str, topic: str) -> list[str]:
+    """The brokers to which a topic is routed."""
     return [q["brokerName"] for q in (remoting.route(namesrv, topic) or {"queueDatas": []})["queueDatas"]]
