@@ -1,6 +1,6 @@
 //! The push consumer: its share of the group's queues, pulled, bounded and given to a listener.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::tasks::Tasks;
 use crate::{Error, ErrorCode, MessageView, PushConsumerConfig};
 
 mod allocate;
+mod consistency;
 mod dispatch;
 mod listener;
 mod lock;
@@ -80,6 +81,10 @@ pub(crate) struct Inner {
     rebalance: Notify,
     rebalancing: tokio::sync::Mutex<()>,
     direct_calls: Arc<Semaphore>,
+    /// Warnings about the group that were given.
+    warned: Mutex<HashSet<String>>,
+    /// The group had other members when it was looked at last.
+    shared: AtomicBool,
     /// Listener calls that run, by their number.
     calls: Mutex<BTreeMap<u64, Call>>,
     next_call: AtomicU64,
@@ -202,6 +207,8 @@ impl Inner {
             rebalancing: tokio::sync::Mutex::new(()),
             calls: Mutex::default(),
             next_call: AtomicU64::new(0),
+            warned: Mutex::default(),
+            shared: AtomicBool::new(config.is_broadcasting()),
             direct_calls: Arc::new(Semaphore::new(DIRECT_CALLS)),
             start_timestamp: config.start_timestamp()?,
             started_at: now_millis(),

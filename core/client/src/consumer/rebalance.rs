@@ -23,10 +23,15 @@ const TAKE_OVER: Duration = Duration::from_millis(200);
 /// Looks at the division when told to, and from time to time.
 pub(super) async fn keep(consumer: Arc<Inner>, mut balanced: bool) {
     let period = consumer.config.rebalance_interval;
+    let mut compared = Instant::now();
     loop {
         let wait = if balanced { period } else { period.min(SOON) };
         let _ = timeout(wait, consumer.rebalance.notified()).await;
         balanced = consumer.rebalance_now().await;
+        if consumer.shared.load(Ordering::Relaxed) && compared.elapsed() >= period / 2 {
+            consumer.check_consistency().await;
+            compared = Instant::now();
+        }
     }
 }
 
@@ -124,6 +129,7 @@ impl Inner {
         } else {
             let members = self.client.members(&self.group, topic).await?;
             let share = self.allocation.share(&route.subscribe, &members, &self.client.client_id);
+            self.shared.store(members.len() > 1, Ordering::Relaxed);
             (share, members.len() > 1)
         };
         let mut lost = Vec::new();

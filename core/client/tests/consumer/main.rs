@@ -14,3 +14,4 @@ mod limits;
 mod orderly;
 mod prelude;
 mod sharing;
+mod warnings;

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod consistency;
 mod locks;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
