@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -59,8 +59,10 @@ pub(crate) struct Inner {
     ready: Mutex<VecDeque<Arc<Assigned>>>,
     /// Told when a queue was listed, or the consumer closed.
     arrived: Notify,
-    /// One poll at a time; the queues that the latest one took messages of.
-    polling: tokio::sync::Mutex<Vec<Arc<Assigned>>>,
+    /// One poll at a time.
+    polling: tokio::sync::Mutex<()>,
+    /// Number of the latest poll.
+    polls: AtomicU64,
     tasks: Tasks,
     cached_messages: AtomicUsize,
     cached_bytes: AtomicUsize,
@@ -118,6 +120,7 @@ impl PullConsumer {
 
     /// Consumes these queues and no others, whoever else is in the group; an empty list ends that.
     ///
+    /// All members of a group should do so, or none: those that subscribe leave this member its share of the queues.
     /// Queues that stay keep their place. A new one begins at the group's offset, or where `consume_from_where` says.
     ///
     /// # Errors
@@ -168,7 +171,8 @@ impl PullConsumer {
     ///
     /// # Errors
     /// `STATE`: another poll is running, or nothing is subscribed to or assigned. `CLOSED`.
-    /// `BROKER`, `TOO_LARGE`: a message cannot be decompressed; the next poll goes on after it.
+    /// `BROKER`, `TOO_LARGE`: a message cannot be decompressed; the next poll goes on after it. `DENIED`,
+    /// `NOT_FOUND`, ...: nothing arrived in time, and a broker refuses to be pulled from.
     pub async fn poll(&self, timeout: Duration) -> Result<Vec<MessageView>, Error> {
         self.handle.0.poll(timeout).await
     }
@@ -369,7 +373,8 @@ impl Inner {
             queues: Mutex::default(),
             ready: Mutex::default(),
             arrived: Notify::new(),
-            polling: tokio::sync::Mutex::default(),
+            polling: tokio::sync::Mutex::new(()),
+            polls: AtomicU64::new(0),
             tasks: Tasks::new(client.runtime.clone()),
             cached_messages: AtomicUsize::new(0),
             cached_bytes: AtomicUsize::new(0),
@@ -396,16 +401,14 @@ impl Inner {
     async fn poll(&self, timeout: Duration) -> Result<Vec<MessageView>, Error> {
         self.check_open()?;
         let deadline = deadline(timeout);
-        let Ok(mut given) = self.polling.try_lock() else {
+        let Ok(_turn) = self.polling.try_lock() else {
             return Err(Error::new(
                 ErrorCode::State,
                 "another poll of this consumer is running; poll from one task at a time, or make a consumer for each",
             ));
         };
         // Who polls again is done with what the last poll gave out.
-        for queue in given.drain(..) {
-            queue.settle();
-        }
+        let poll = self.polls.fetch_add(1, Ordering::Relaxed) + 1;
         if self.wish.lock().is_none() {
             return Err(Error::new(
                 ErrorCode::State,
@@ -413,28 +416,30 @@ impl Inner {
             ));
         }
         loop {
-            let messages = self.take(&mut given)?;
+            let messages = self.take(poll)?;
             if !messages.is_empty() {
                 return Ok(messages);
             }
             self.check_open()?;
             if timeout_at(deadline, self.arrived.notified()).await.is_err() {
-                return Ok(Vec::new());
+                return self.trouble().map_or(Ok(Vec::new()), Err);
             }
         }
     }
 
+    /// The answer of a broker that will not be pulled from, and says so in a way that waiting does not mend.
+    fn trouble(&self) -> Option<Error> {
+        self.queues.lock().values().find_map(|held| held.trouble())
+    }
+
     /// What is cached, up to the size of one poll.
-    fn take(&self, given: &mut Vec<Arc<Assigned>>) -> Result<Vec<MessageView>, Error> {
+    fn take(&self, poll: u64) -> Result<Vec<MessageView>, Error> {
         let max = self.config.poll_batch_size;
         let mut messages = Vec::new();
         while messages.len() < max {
             let Some(queue) = self.ready.lock().pop_front() else { break };
-            let taken = queue.take(max, &mut messages);
+            let taken = queue.take(poll, max, &mut messages);
             self.release(taken.load);
-            if taken.load.messages > 0 {
-                given.push(queue.clone());
-            }
             if taken.more {
                 self.ready.lock().push_back(queue);
             }
@@ -564,12 +569,13 @@ impl Inner {
         }
         self.client.remove_consumer(&self.group);
         self.client.unregister(&[], Some(&self.group)).await;
-        for topic in self.wish.lock().topics().filter(|topic| !self.client.is_subscribed(topic)) {
-            self.client.routes.subscribe(topic, false);
-        }
+        let topics: Vec<String> = self.wish.lock().topics().map(str::to_owned).collect();
+        self.forget(&topics);
         tracing::info!(group = self.group, "pull consumer closed");
         self.tasks.close(Duration::ZERO).await;
         self.queues.lock().clear();
+        // A callback may hold a handle of this consumer.
+        self.watchers.clear();
     }
 
     /// Commits offsets of queues that are given up and waits until they are kept.

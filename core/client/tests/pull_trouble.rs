@@ -252,3 +252,22 @@ async fn views_share_what_was_received() {
     until("it left the group", || server.count(RequestCode::UNREGISTER_CLIENT) > 0).await;
     within(client.close()).await;
 }
+
+#[tokio::test]
+async fn a_refusal_that_waiting_does_not_mend_is_told() {
+    let refuse = Arc::new(AtomicBool::new(true));
+    let scripted = refuse.clone();
+    let (server, _) = broker(1, move |frame| {
+        (frame.request_code() == LITE && scripted.load(Ordering::SeqCst))
+            .then(|| Act::Answer(Frame::response(frame, ResponseCode::NO_PERMISSION)))
+    })
+    .await;
+    let (client, consumer) = start(&server, config()).await;
+    until("it was refused", || server.count(LITE) > 1).await;
+    let error = within(consumer.poll(Duration::from_millis(20))).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Denied);
+    refuse.store(false, Ordering::SeqCst);
+    assert_eq!(poll(&consumer).await, ["m0"]);
+    assert!(within(consumer.poll(Duration::from_millis(20))).await.unwrap().is_empty());
+    within(client.close()).await;
+}

@@ -24,6 +24,8 @@ pub(super) struct Assigned {
     pub(super) changed: Notify,
     dropped: AtomicBool,
     fetcher: Mutex<Option<AbortHandle>>,
+    /// Why the broker will not be pulled from, as long as that lasts.
+    trouble: Mutex<Option<Error>>,
     pub(super) last_pull: AtomicI64,
     pub(super) last_poll: AtomicI64,
 }
@@ -35,8 +37,9 @@ struct State {
     next: Option<i64>,
     /// Counts the seeks, so that an answer to an older pull is known as such.
     turn: u64,
-    /// The first offset that the latest poll gave out: what is before it is done with for sure.
-    given: Option<i64>,
+    /// The first offset that a poll gave out, and the number of the poll. While that is the latest one, only what
+    /// is before the offset is done with for sure.
+    given: Option<(i64, u64)>,
     paused: bool,
     /// In the list of queues that have messages for a poll.
     listed: bool,
@@ -92,9 +95,22 @@ impl Assigned {
             changed: Notify::new(),
             dropped: AtomicBool::new(false),
             fetcher: Mutex::new(None),
+            trouble: Mutex::new(None),
             last_pull: AtomicI64::new(now_millis()),
             last_poll: AtomicI64::new(0),
         }
+    }
+
+    /// The same queue under another subscription, where this one stands.
+    pub(super) fn successor(&self, subscription: Arc<Subscription>) -> Assigned {
+        let next = Assigned::new(self.queue.clone(), subscription, None);
+        {
+            let (old, mut new) = (self.state.lock(), next.state.lock());
+            new.next = old.position();
+            new.given = old.given;
+            new.paused = old.paused;
+        }
+        next
     }
 
     pub(super) fn set_fetcher(&self, fetcher: AbortHandle) {
@@ -179,8 +195,8 @@ impl Assigned {
         }
     }
 
-    /// Moves up to `max` messages into `into`.
-    pub(super) fn take(&self, max: usize, into: &mut Vec<MessageView>) -> Taken {
+    /// Moves messages into `into`, up to `max` in it, for this poll.
+    pub(super) fn take(&self, poll: u64, max: usize, into: &mut Vec<MessageView>) -> Taken {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mut taken = Taken { load: Load::default(), more: false, broken: None };
@@ -208,19 +224,14 @@ impl Assigned {
             }
         }
         state.bytes -= taken.load.bytes;
-        if taken.load.messages > 0 && state.given.is_none() {
-            state.given = before;
+        if taken.load.messages > 0 && state.given.is_none_or(|(_, earlier)| earlier != poll) {
+            state.given = before.map(|offset| (offset, poll));
         }
         taken.more = state.list();
         drop(guard);
         self.last_poll.store(now_millis(), Ordering::Relaxed);
         self.changed.notify_one();
         taken
-    }
-
-    /// What earlier polls gave out is done with.
-    pub(super) fn settle(&self) {
-        self.state.lock().given = None;
     }
 
     /// Holds messages back, or no longer; `true` if the queue has to be listed.
@@ -239,10 +250,20 @@ impl Assigned {
         self.state.lock().position()
     }
 
-    /// The offset before which all is done with, the messages of the latest poll not counted.
-    pub(super) fn done(&self) -> Option<i64> {
+    /// The offset before which all is done with; what the latest poll, of this number, gave out is not.
+    pub(super) fn done(&self, poll: u64) -> Option<i64> {
         let state = self.state.lock();
-        state.given.or_else(|| state.position())
+        let given = state.given.filter(|(_, number)| *number == poll).map(|(offset, _)| offset);
+        given.or_else(|| state.position())
+    }
+
+    /// Keeps why the broker will not be pulled from, or that it is again.
+    pub(super) fn set_trouble(&self, trouble: Option<Error>) {
+        *self.trouble.lock() = trouble;
+    }
+
+    pub(super) fn trouble(&self) -> Option<Error> {
+        self.trouble.lock().clone()
     }
 
     pub(super) fn held(&self) -> Held {
@@ -290,31 +311,33 @@ mod tests {
         Assigned::new(queue, Arc::new(Subscription::new("T".into(), "*").unwrap()), None)
     }
 
-    fn take(queue: &Assigned, max: usize) -> Vec<i64> {
+    fn take(queue: &Assigned, poll: u64, max: usize) -> Vec<i64> {
         let mut messages = Vec::new();
-        queue.take(max, &mut messages);
+        queue.take(poll, max, &mut messages);
         messages.iter().map(MessageView::queue_offset).collect()
     }
 
     #[test]
     fn positions_follow_what_is_given_out() {
         let queue = assigned();
-        assert_eq!((queue.position(), queue.done()), (None, None));
+        assert_eq!((queue.position(), queue.done(0)), (None, None));
         queue.begin(0, 5);
         assert_eq!(queue.position(), Some(5));
         let (load, list) = queue.put(0, (3..9).map(entry).collect(), 12);
         // Those before 5 are not wanted.
         assert_eq!((load, list), (Load { messages: 4, bytes: 40 }, true));
-        assert_eq!(take(&queue, 2), [5, 6]);
-        assert_eq!((queue.position(), queue.done()), (Some(7), Some(5)));
-        queue.settle();
-        assert_eq!(queue.done(), Some(7));
-        assert_eq!(take(&queue, 9), [7, 8]);
+        assert_eq!(take(&queue, 1, 1), [5]);
+        assert_eq!(take(&queue, 1, 1), [6]);
+        assert_eq!((queue.position(), queue.done(1)), (Some(7), Some(5)));
+        assert_eq!(queue.done(2), Some(7));
+        assert_eq!(take(&queue, 2, 9), [7, 8]);
         // Nobody wants 9, 10 and 11.
-        assert_eq!((queue.position(), queue.done()), (Some(12), Some(7)));
+        assert_eq!((queue.position(), queue.done(2)), (Some(12), Some(7)));
         assert_eq!(queue.held().load, Load::default());
         queue.drop_now();
-        assert_eq!((queue.position(), queue.done()), (Some(12), Some(7)));
+        assert_eq!((queue.position(), queue.done(2)), (Some(12), Some(7)));
+        let next = queue.successor(queue.subscription.clone());
+        assert_eq!((next.position(), next.done(2), next.done(3)), (Some(12), Some(7), Some(12)));
     }
 
     #[test]
@@ -328,9 +351,9 @@ mod tests {
         queue.begin(0, 80);
         assert_eq!(queue.next(), (Some(1), 1));
         // It is listed still: the poll that finds it empty takes it off.
-        assert_eq!(take(&queue, 9), [] as [i64; 0]);
+        assert_eq!(take(&queue, 1, 9), [] as [i64; 0]);
         assert!(queue.put(1, vec![entry(1)], 2).1);
-        assert_eq!(take(&queue, 9), [1]);
+        assert_eq!(take(&queue, 1, 9), [1]);
     }
 
     #[test]
@@ -339,10 +362,10 @@ mod tests {
         queue.begin(0, 0);
         assert!(!queue.pause(true));
         assert!(!queue.put(0, vec![entry(0)], 1).1);
-        assert_eq!(take(&queue, 9), [] as [i64; 0]);
+        assert_eq!(take(&queue, 1, 9), [] as [i64; 0]);
         assert_eq!(queue.position(), Some(0));
         assert!(queue.pause(false));
-        assert_eq!(take(&queue, 9), [0]);
+        assert_eq!(take(&queue, 1, 9), [0]);
     }
 
     #[test]
@@ -352,12 +375,12 @@ mod tests {
         let broken = || Entry { offset: 1, size: 10, message: Err(Error::argument("broken")) };
         queue.put(0, vec![entry(0), broken(), entry(2)], 3);
         let mut messages = Vec::new();
-        let taken = queue.take(9, &mut messages);
+        let taken = queue.take(1, 9, &mut messages);
         assert!(taken.broken.is_none() && taken.more && messages.len() == 1);
         messages.clear();
-        let taken = queue.take(9, &mut messages);
+        let taken = queue.take(1, 9, &mut messages);
         assert_eq!(taken.broken.map(|error| error.code()), Some(ErrorCode::Argument));
         assert!(taken.more && messages.is_empty());
-        assert_eq!(take(&queue, 9), [2]);
+        assert_eq!(take(&queue, 1, 9), [2]);
     }
 }

@@ -83,10 +83,11 @@ async fn keep_commits(consumer: Arc<Inner>) {
     loop {
         sleep(consumer.config.auto_commit_interval).await;
         let queues: Vec<_> = consumer.queues.lock().values().cloned().collect();
+        let poll = consumer.polls.load(Ordering::Relaxed);
         let done = queues
             .iter()
             .filter(|held| !held.is_dropped())
-            .filter_map(|held| Some((held.queue.clone(), held.done()?)));
+            .filter_map(|held| Some((held.queue.clone(), held.done(poll)?)));
         consumer.offsets.tell(done.collect()).await;
     }
 }
@@ -127,17 +128,24 @@ impl Inner {
 
     pub(super) async fn subscribe(self: &Arc<Self>, topic: String, expression: &str) -> Result<(), Error> {
         let subscription = Arc::new(Subscription::new(topic.clone(), expression)?);
+        let by_hand = || mixed("queues were assigned by hand; assign none first");
+        if matches!(&*self.wish.lock(), Wish::Queues(_)) {
+            return Err(by_hand());
+        }
+        if let Err(error) = self.learn(&topic).await {
+            self.forget(std::slice::from_ref(&topic));
+            return Err(error);
+        }
         {
             let mut wish = self.wish.lock();
             match &mut *wish {
-                Wish::Queues(_) => return Err(mixed("queues were assigned by hand; assign none first")),
+                Wish::Queues(_) => return Err(by_hand()),
                 Wish::Topics(topics) => {
-                    topics.insert(topic.clone(), subscription);
+                    topics.insert(topic, subscription);
                 }
-                Wish::None => *wish = Wish::Topics(BTreeMap::from([(topic.clone(), subscription)])),
+                Wish::None => *wish = Wish::Topics(BTreeMap::from([(topic, subscription)])),
             }
         }
-        self.learn(&topic).await?;
         self.client.beat_all().await;
         if !self.rebalance_now().await {
             // The task that keeps the balance tries again soon.
@@ -161,9 +169,7 @@ impl Inner {
                 Wish::None => return Ok(()),
             }
         }
-        if !self.client.is_subscribed(topic) {
-            self.client.routes.subscribe(topic, false);
-        }
+        self.forget(&[topic.to_owned()]);
         self.rebalance_now().await;
         self.client.beat_all().await;
         self.tell_changes();
@@ -198,7 +204,7 @@ impl Inner {
             };
             wanted.insert(own, filter);
         }
-        {
+        let before: Vec<String> = {
             let mut wish = self.wish.lock();
             if matches!(&*wish, Wish::Topics(_)) {
                 return Err(mixed("topics are subscribed to; unsubscribe them first"));
@@ -206,8 +212,10 @@ impl Inner {
             for queue in wanted.keys() {
                 self.client.routes.subscribe(&queue.topic, true);
             }
-            *wish = if wanted.is_empty() { Wish::None } else { Wish::Queues(wanted) };
-        }
+            let new = if wanted.is_empty() { Wish::None } else { Wish::Queues(wanted) };
+            std::mem::replace(&mut *wish, new).topics().map(str::to_owned).collect()
+        };
+        self.forget(&before);
         self.client.beat_all().await;
         self.rebalance_now().await;
         self.tell_changes();
@@ -265,22 +273,23 @@ impl Inner {
         if shared && !wanted.is_empty() {
             sleep(TAKE_OVER).await;
         }
-        let places: Vec<_> = lost.iter().map(|held| (held.queue.clone(), held.done())).collect();
-        let starts = wanted.keys().map(|queue| {
-            // A queue that stays under another expression, or whose task ended, goes on where it was.
-            let place = places.iter().find(|(other, _)| other == queue).and_then(|(_, place)| *place);
+        let starts = join_all(wanted.into_iter().map(|(queue, subscription)| {
+            // One that stays under another expression, or whose task ended, goes on where it was.
+            let old = lost.iter().find(|held| held.queue == queue);
             async move {
-                match place {
-                    Some(place) => Some(place),
-                    // If this fails the task that pulls asks again.
-                    None => self.start_offset(queue).await.ok(),
+                subscription.renew();
+                match old.filter(|old| old.position().is_some()) {
+                    Some(old) => old.successor(subscription),
+                    None => {
+                        // If this fails the task that pulls asks again.
+                        let start = self.start_offset(&queue).await.ok();
+                        Assigned::new(queue, subscription, start)
+                    }
                 }
             }
-        });
-        let starts = join_all(starts).await;
-        for ((queue, subscription), start) in wanted.into_iter().zip(starts) {
-            subscription.renew();
-            self.begin_queue(queue, subscription, start);
+        }));
+        for queue in starts.await {
+            self.begin_queue(queue);
         }
         self.client.beat_all().await;
         tracing::info!(group = self.group, queues = self.queues.lock().len(), "queues divided anew");
@@ -304,7 +313,8 @@ impl Inner {
             self.release(held.drop_now());
         }
         if self.config.auto_commit {
-            self.persist(lost, Assigned::done).await;
+            let poll = self.polls.load(Ordering::Relaxed);
+            self.persist(lost, |held| held.done(poll)).await;
         }
         let mut queues = self.queues.lock();
         for held in lost {
@@ -314,25 +324,27 @@ impl Inner {
         }
     }
 
-    fn begin_queue(
-        self: &Arc<Self>,
-        queue: MessageQueue,
-        subscription: Arc<Subscription>,
-        start: Option<i64>,
-    ) {
-        let (topic, id) = (&queue.topic, queue.queue_id);
-        tracing::debug!(group = self.group, topic, queue = id, start, "queue taken");
-        let held = Arc::new(Assigned::new(queue.clone(), subscription, start));
+    fn begin_queue(self: &Arc<Self>, queue: Assigned) {
+        let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
+        tracing::debug!(group = self.group, topic, queue = id, start = queue.position(), "queue taken");
+        let held = Arc::new(queue);
         {
             let mut queues = self.queues.lock();
             // Whoever closes looks at the table after setting the flag.
             if self.closed.load(Ordering::SeqCst) {
                 return;
             }
-            queues.insert(queue, held.clone());
+            queues.insert(held.queue.clone(), held.clone());
         }
         if let Some(fetcher) = self.tasks.start(fetch(self.clone(), held.clone())) {
             held.set_fetcher(fetcher);
+        }
+    }
+
+    /// Keeps topics fresh no longer that no consumer of the client wants.
+    pub(super) fn forget(&self, topics: &[String]) {
+        for topic in topics.iter().filter(|topic| !self.client.is_subscribed(topic)) {
+            self.client.routes.subscribe(topic, false);
         }
     }
 

@@ -52,6 +52,7 @@ pub(super) async fn fetch(consumer: Arc<Inner>, queue: Arc<Assigned>) {
         match done {
             Ok(()) if failures > 0 => {
                 failures = 0;
+                queue.set_trouble(None);
                 tracing::info!(group = consumer.group, topic, queue = id, "pulling works again");
             }
             Ok(()) => {}
@@ -63,6 +64,7 @@ pub(super) async fn fetch(consumer: Arc<Inner>, queue: Arc<Assigned>) {
                     tracing::debug!(group = consumer.group, topic, queue = id, failures, %error, "pull failed");
                 }
                 failures = failures.saturating_add(1);
+                queue.set_trouble((!error.retryable()).then(|| error.clone()));
                 sleep(if error.is_broker(ResponseCode::FLOW_CONTROL) {
                     FLOW_CONTROL_PAUSE
                 } else {
@@ -109,7 +111,8 @@ fn has_room(consumer: &Inner, queue: &Assigned) -> bool {
         && held.load.messages < config.pull_threshold_for_queue
         && held.load.bytes < config.pull_threshold_size_for_queue * MEBIBYTE
         && span <= config.consume_max_span
-        && consumer.has_room()
+        // What other queues hold back, perhaps because they are paused, does not keep this one from its turn.
+        && (held.load.messages == 0 || consumer.has_room())
 }
 
 async fn once(

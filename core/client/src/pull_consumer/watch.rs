@@ -30,6 +30,14 @@ struct Watcher {
     callback: Callback,
 }
 
+impl Watchers {
+    pub(super) fn clear(&self) {
+        let gone = std::mem::take(&mut *self.0.lock());
+        // Outside the lock: what a callback holds may end with it.
+        drop(gone);
+    }
+}
+
 impl Inner {
     pub(super) fn watch(&self, topic: &str, queues: Vec<MessageQueue>, callback: Callback) {
         let assigned = self.assigned_of(topic);
