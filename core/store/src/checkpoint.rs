@@ -6,13 +6,16 @@ use std::sync::Arc;
 use crate::config::StoreConfig;
 use crate::error::{IoContext as _, StoreError};
 use crate::fs::{File, FileSystem, OpenMode};
+use crate::index::Durable;
 
 /// Size of the checkpoint file.
 pub(crate) const SIZE: usize = 4096;
 /// First bytes of our note.
-const NOTE_MAGIC: [u8; 4] = *b"mqr1";
-/// Size of our note.
-pub(crate) const NOTE_SIZE: usize = 72;
+const NOTE_MAGIC: [u8; 4] = *b"mqr2";
+/// Size of a note.
+const NOTE_SIZE: usize = 88;
+/// Notes are written to two places in turn, so that the one before stays whole; a disk writes 512 bytes at once.
+const NOTE_PLACES: [u64; 2] = [0, 512];
 
 /// `StoreCheckpoint`: up to which store timestamp each part is on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,29 +61,34 @@ impl Checkpoint {
 
 /// Positions that the checkpoint cannot express. Valid only together with the very checkpoint it was written with:
 /// once Apache's broker ran on the directory, the two differ and the note is ignored.
+///
+/// A note is on the disk before the checkpoint that it belongs to, so there is one for the checkpoint at all times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Note {
     /// The log is on the disk up to here; a record ends here.
     pub(crate) flushed: u64,
     /// Queue units of all records before this are on the disk; a record begins here.
     pub(crate) queued: u64,
-    /// Keys of all records before this are in index files that are on the disk; a record begins here.
+    /// Keys of all records before this are in index files, on the disk after a clean stop; a record begins here.
     pub(crate) indexed: u64,
     /// Number of queues that have files.
     pub(crate) queues: u64,
-    /// Number of index files.
-    pub(crate) index_files: u64,
+    /// What of the index is on the disk.
+    pub(crate) index: Durable,
 }
 
 impl Note {
-    fn encode(&self, checkpoint: &Checkpoint) -> [u8; NOTE_SIZE] {
+    /// The note as the `number`th that was written.
+    fn encode(&self, number: u64, checkpoint: &Checkpoint) -> [u8; NOTE_SIZE] {
         let mut bytes = [0; NOTE_SIZE];
         let fields = [
+            number,
             self.flushed,
             self.queued,
             self.indexed,
             self.queues,
-            self.index_files,
+            self.index.files,
+            self.index.entries,
             checkpoint.log.cast_unsigned(),
             checkpoint.queues.cast_unsigned(),
             checkpoint.index.cast_unsigned(),
@@ -95,18 +103,34 @@ impl Note {
         bytes
     }
 
-    /// Reads a note; `None` if it is torn or belongs to another checkpoint.
-    pub(crate) fn decode(bytes: &[u8; NOTE_SIZE], checkpoint: &Checkpoint) -> Option<Note> {
+    /// How many notes were written to the file that has these bytes, and the newest that belongs to a checkpoint.
+    pub(crate) fn find(file: &[u8], checkpoint: &Checkpoint) -> (u64, Option<Note>) {
+        let at = |place: u64| file.get(usize::try_from(place).ok()?..)?.first_chunk();
+        let mut found: Vec<_> =
+            NOTE_PLACES.into_iter().filter_map(|place| Note::decode(at(place)?, checkpoint)).collect();
+        found.sort_by_key(|(number, ..)| *number);
+        let note = found.iter().rev().find(|(.., belongs)| *belongs).map(|(_, note, _)| *note);
+        (found.last().map_or(0, |(number, ..)| *number), note)
+    }
+
+    /// A whole note with its number, and whether it belongs to a checkpoint.
+    fn decode(bytes: &[u8; NOTE_SIZE], checkpoint: &Checkpoint) -> Option<(u64, Note, bool)> {
         let field =
             |n: usize| bytes[8..].as_chunks::<8>().0.get(n).map_or(0, |field| u64::from_be_bytes(*field));
         let note = Note {
-            flushed: field(0),
-            queued: field(1),
-            indexed: field(2),
-            queues: field(3),
-            index_files: field(4),
+            flushed: field(1),
+            queued: field(2),
+            indexed: field(3),
+            queues: field(4),
+            index: Durable { files: field(5), entries: field(6) },
         };
-        (note.encode(checkpoint) == *bytes).then_some(note)
+        let own = Checkpoint {
+            log: field(7).cast_signed(),
+            queues: field(8).cast_signed(),
+            index: field(9).cast_signed(),
+            ..*checkpoint
+        };
+        (note.encode(field(0), &own) == *bytes).then_some((field(0), note, own == *checkpoint))
     }
 }
 
@@ -118,7 +142,9 @@ pub(crate) struct CheckpointFiles {
     note: Arc<dyn File>,
     note_path: PathBuf,
     /// What stands in them.
-    written: (Checkpoint, Note),
+    written: (Checkpoint, Option<Note>),
+    /// How many notes were written.
+    notes: u64,
 }
 
 impl CheckpointFiles {
@@ -141,18 +167,17 @@ impl CheckpointFiles {
             checkpoint_file.write_at(&bytes, 0).context("write", &checkpoint_path)?;
         }
         let checkpoint = Checkpoint::decode(&bytes);
-        let mut bytes = [0; NOTE_SIZE];
-        let mut note = None;
-        if note_file.size().context("look at", &note_path)? == NOTE_SIZE as u64 {
-            note_file.read_at(&mut bytes, 0).context("read", &note_path)?;
-            note = Note::decode(&bytes, &checkpoint);
-        }
+        let size = note_file.size().context("look at", &note_path)?;
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(SIZE)];
+        note_file.read_at(&mut bytes, 0).context("read", &note_path)?;
+        let (notes, note) = Note::find(&bytes, &checkpoint);
         let files = CheckpointFiles {
             checkpoint: checkpoint_file,
             checkpoint_path,
             note: note_file,
             note_path,
-            written: (checkpoint, note.unwrap_or_default()),
+            written: (checkpoint, note),
+            notes,
         };
         Ok((files, checkpoint, note))
     }
@@ -163,18 +188,25 @@ impl CheckpointFiles {
     }
 
     /// Writes both and makes them durable, unless they say this already.
-    pub(crate) fn write(&mut self, checkpoint: Checkpoint, note: Note) -> Result<(), StoreError> {
+    ///
+    /// Without a note the one before must not fit the checkpoint.
+    pub(crate) fn write(&mut self, checkpoint: Checkpoint, note: Option<Note>) -> Result<(), StoreError> {
         if self.written == (checkpoint, note) {
             return Ok(());
+        }
+        if let Some(note) = note {
+            let number = self.notes + 1;
+            let place = NOTE_PLACES[usize::from(number.is_multiple_of(2))];
+            let path = &self.note_path;
+            self.note.write_at(&note.encode(number, &checkpoint), place).context("write", path)?;
+            self.note.sync().context("sync", path)?;
+            self.notes = number;
         }
         let (bytes, path) = (checkpoint.encode(), &self.checkpoint_path);
         self.checkpoint
             .write_at(bytes.first_chunk::<40>().map_or(&[][..], |head| head), 0)
             .context("write", path)?;
         self.checkpoint.sync().context("sync", path)?;
-        let path = &self.note_path;
-        self.note.write_at(&note.encode(&checkpoint), 0).context("write", path)?;
-        self.note.sync().context("sync", path)?;
         self.written = (checkpoint, note);
         Ok(())
     }
@@ -199,10 +231,10 @@ mod tests {
     #[test]
     fn a_note_counts_only_with_its_checkpoint() {
         let checkpoint = Checkpoint { log: 7, ..Checkpoint::default() };
-        let note = Note { flushed: 1, queued: 2, indexed: 3, queues: 4, index_files: 5 };
-        let bytes = note.encode(&checkpoint);
-        assert_eq!(Note::decode(&bytes, &checkpoint), Some(note));
-        assert_eq!(Note::decode(&bytes, &Checkpoint { log: 8, ..checkpoint }), None);
+        let note = Note { flushed: 1, queued: 2, indexed: 3, queues: 4, index: Durable { files: 5, entries: 6 } };
+        let bytes = note.encode(9, &checkpoint);
+        assert_eq!(Note::decode(&bytes, &checkpoint), Some((9, note, true)));
+        assert_eq!(Note::decode(&bytes, &Checkpoint { log: 8, ..checkpoint }), Some((9, note, false)));
         for at in 0..NOTE_SIZE {
             let mut torn = bytes;
             torn[at] ^= 1;

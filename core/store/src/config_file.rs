@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{IoContext as _, StoreError};
-use crate::fs::{FileSystem, OpenMode};
+use crate::fs::{FileSystem, OpenMode, create_dir_durably};
 
 /// One file of the `config` directory. Clones save one after another.
 #[derive(Clone, Debug)]
@@ -94,12 +94,12 @@ impl ConfigFile {
     /// Replaces the file; the state before becomes its `.bak`. A crash at any point leaves one of the two states.
     ///
     /// # Errors
-    /// The disk refuses; the file is then as it was.
+    /// The disk refuses; the file is then as it was, or has the new state if only its directory could not be synced.
     pub fn save(&self, bytes: &[u8]) -> Result<(), StoreError> {
         let _one = self.saving.lock();
         let fs = &*self.fs;
         let dir = self.path.parent().unwrap_or(&self.path);
-        fs.create_dir_all(dir).context("create directory", dir)?;
+        create_dir_durably(fs, dir).context("create directory", dir)?;
         let new = self.beside(".tmp");
         let file = fs.open(&new, OpenMode::Truncate).context("create", &new)?;
         file.write_at(bytes, 0).context("write", &new)?;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub enum StoreError {
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot sync {path}: {source}; what was written before may be lost, so it is not tried again")]
+    Sync { path: PathBuf, source: io::Error },
     #[error(
         "the store {0} is in use: another broker holds its lock file; stop that broker or choose another directory"
     )]

@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 mod mapping;
 mod real;
+#[cfg(any(test, feature = "simulation"))]
+mod simulated;
 
 pub use mapping::Mapping;
 pub use real::RealFileSystem;
+#[cfg(any(test, feature = "simulation"))]
+pub use simulated::{Call, Random, SimulatedFiles};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,27 @@ pub trait FileSystem: Debug + Send + Sync {
     fn identity(&self, path: &Path) -> io::Result<(u64, u64)>;
     /// Space of the partition that holds the path.
     fn space(&self, path: &Path) -> io::Result<DiskSpace>;
+}
+
+/// Makes a directory and those above it, with names that a power cut does not take back.
+///
+/// # Errors
+/// The operating system refuses.
+pub(crate) fn create_dir_durably(fs: &dyn FileSystem, path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for above in path.ancestors().filter(|above| !above.as_os_str().is_empty()) {
+        if fs.exists(above)? {
+            break;
+        }
+        missing.push(above);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs.create_dir_all(path)?;
+    missing.iter().filter_map(|made| made.parent()).try_for_each(|parent| {
+        fs.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+    })
 }
 
 /// An open file. Positions and lengths are in bytes; calls may come from many threads at once.

@@ -12,13 +12,16 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::LocalTime;
 use crate::config::StoreConfig;
 use crate::error::{IoContext as _, StoreError};
+use crate::fs::create_dir_durably;
 use crate::log::CommitLog;
 use crate::log::walk::{Check, Step, Walk};
 
 mod file;
+mod load;
 
 pub(crate) use file::Header;
 use file::{IndexFile, Key};
+pub(crate) use load::Left;
 
 /// Records that one key query may return at most.
 pub const MAX_KEY_RESULTS: usize = 64;
@@ -104,7 +107,17 @@ pub(crate) struct Index {
     files: RwLock<Vec<Arc<IndexFile>>>,
     /// Keys of records before this are in the files.
     at: AtomicU64,
+    durable: Mutex<Durable>,
     building: Mutex<Building>,
+}
+
+/// What of the index is on the disk for certain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Durable {
+    /// Number of files.
+    pub(crate) files: u64,
+    /// Entries of the last of them; all of the others.
+    pub(crate) entries: u64,
 }
 
 /// State of the thread that builds.
@@ -117,46 +130,6 @@ struct Building {
 }
 
 impl Index {
-    /// Opens all index files.
-    ///
-    /// After an unclean stop files that reach beyond `safe_timestamp` are removed: they may be torn (`IndexService.load`).
-    pub(crate) fn load(config: &StoreConfig, clean: bool, safe_timestamp: i64) -> Result<Index, StoreError> {
-        let (fs, dir) = (&*config.file_system, config.path("index"));
-        let mut entries = fs.list(&dir).context("list directory", &dir)?;
-        entries.retain(|entry| !entry.directory && entry.name.bytes().all(|b| b.is_ascii_digit()));
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut files = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            let path = dir.join(&entry.name);
-            if entry.size == 0 {
-                fs.remove_file(&path).context("remove empty file", &path)?;
-                continue;
-            }
-            let file =
-                IndexFile::open(fs, &path, u64::from(config.index_slots), u64::from(config.index_entries));
-            let file = match file {
-                Ok(file) => file,
-                Err(error) => {
-                    let what =
-                        format!("{error}; set them as they were, or remove the file to have it rebuilt");
-                    return Err(StoreError::Layout { path, what });
-                }
-            };
-            if !clean && file.header().end_timestamp > safe_timestamp {
-                fs.remove_file(&path).context("remove index file that may be torn", &path)?;
-                continue;
-            }
-            files.push(Arc::new(file));
-        }
-        let building = Building { finished_timestamp: safe_timestamp, ..Building::default() };
-        Ok(Index {
-            config: config.clone(),
-            files: RwLock::new(files),
-            at: AtomicU64::new(0),
-            building: Mutex::new(building),
-        })
-    }
-
     /// Number of files.
     pub(crate) fn file_count(&self) -> u64 {
         self.files.read().len() as u64
@@ -174,6 +147,7 @@ impl Index {
         for file in self.files.write().drain(..) {
             self.config.file_system.remove_file(&file.path).context("remove index file", &file.path)?;
         }
+        *self.durable.lock() = Durable::default();
         self.building.lock().finished_timestamp = 0;
         Ok(())
     }
@@ -225,10 +199,14 @@ impl Index {
     }
 
     fn add(&self, building: &mut Building, keys: &[Key]) -> Result<(), StoreError> {
-        // What an earlier attempt, or the process before an unclean stop, has added already.
-        let known =
-            self.files.read().last().filter(|last| !last.is_empty()).map(|last| last.header().end_phy);
-        let mut rest = keys.iter().filter(|key| known.is_none_or(|known| key.phy >= known)).peekable();
+        // What an earlier attempt, or the process before an unclean stop, has added already, maybe half of a record's keys.
+        let (known, mut added) = self.last_added();
+        let new = |key: &&Key| {
+            let again = key.phy == known && added > 0;
+            added -= usize::from(again);
+            key.phy >= known && !again
+        };
+        let mut rest = keys.iter().filter(new).peekable();
         while rest.peek().is_some() {
             let file = self.last_file(building)?;
             let mut adding = file.adding();
@@ -245,9 +223,24 @@ impl Index {
         Ok(())
     }
 
+    /// Position of the last indexed record, and how many entries it has; -1 if there is none.
+    fn last_added(&self) -> (i64, usize) {
+        let files = self.files.read();
+        let known = files.iter().rev().find(|file| !file.is_empty()).map_or(-1, |file| file.header().end_phy);
+        let mut added = 0;
+        for file in files.iter().rev() {
+            let count = file.last_of(known);
+            added += count;
+            if count < file.len() {
+                break;
+            }
+        }
+        (known, added)
+    }
+
     /// Makes a full file durable and begins the next one.
     fn finish(&self, building: &mut Building, file: &Arc<IndexFile>) -> Result<(), StoreError> {
-        file.sync().context("sync", &file.path)?;
+        self.sync(0)?;
         file.release();
         building.finished_timestamp = file.header().end_timestamp;
         self.add_file(Some(file))
@@ -266,7 +259,7 @@ impl Index {
 
     fn add_file(&self, before: Option<&Arc<IndexFile>>) -> Result<(), StoreError> {
         let (fs, dir) = (&*self.config.file_system, self.config.path("index"));
-        fs.create_dir_all(&dir).context("create directory", &dir)?;
+        create_dir_durably(fs, &dir).context("create directory", &dir)?;
         let mut name = LocalTime::at(self.config.clock.now_millis()).compact();
         if let Some(last) = before.and_then(|file| file.path.file_name()).and_then(|name| name.to_str())
             && *name <= *last
@@ -276,22 +269,53 @@ impl Index {
         }
         let path = dir.join(name);
         let (slots, entries) = (u64::from(self.config.index_slots), u64::from(self.config.index_entries));
-        let file = IndexFile::create(fs, path.clone(), slots, entries, before.map(|file| file.header()))
+        let header = before.map(|file| file.header());
+        let file = IndexFile::create(fs, path.clone(), slots, entries, header)
+            .and_then(|file| fs.sync_dir(&dir).map(|()| file))
+            .inspect_err(|_| _ = fs.remove_file(&path))
             .context("create", &path)?;
-        fs.sync_dir(&dir).context("sync directory", &dir)?;
-        self.files.write().push(Arc::new(file));
+        let mut files = self.files.write();
+        files.push(Arc::new(file));
+        *self.durable.lock() = Durable { files: files.len() as u64, entries: 0 };
         Ok(())
     }
 
-    /// Makes the newest file durable; `finished_timestamp` then covers it.
-    pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        let mut building = self.building.lock();
-        let last = self.files.read().last().cloned();
-        if let Some(last) = last {
-            last.sync().context("sync", &last.path)?;
-            building.finished_timestamp = building.finished_timestamp.max(last.header().end_timestamp);
+    /// Makes everything that is indexed now durable. Indexing and queries go on meanwhile.
+    ///
+    /// Entries of records behind `flushed` count for nothing: a power cut may take the records and leave the entries.
+    ///
+    /// # Errors
+    /// The sync failed: what was written before may be lost.
+    pub(crate) fn sync(&self, flushed: u64) -> Result<(), StoreError> {
+        let (files, last) = {
+            let files = self.files.read();
+            let Some(last) = files.last() else { return Ok(()) };
+            (files.len() as u64, Arc::clone(last))
+        };
+        let (all, entries) = (last.len(), last.before(last.len(), flushed) as u64);
+        if entries == all as u64 && *self.durable.lock() == (Durable { files, entries }) {
+            return Ok(());
+        }
+        last.sync().map_err(|source| StoreError::Sync { path: last.path.clone(), source })?;
+        // Files may have been removed or added meanwhile; then the next sync tells.
+        let index = self.files.read();
+        if index.len() as u64 == files && index.last().is_some_and(|now| Arc::ptr_eq(now, &last)) {
+            *self.durable.lock() = Durable { files, entries };
         }
         Ok(())
+    }
+
+    /// Notes that all is finished, with the clean stop of the store.
+    pub(crate) fn finish_all(&self) {
+        let mut building = self.building.lock();
+        if let Some(last) = self.files.read().last() {
+            building.finished_timestamp = building.finished_timestamp.max(last.header().end_timestamp);
+        }
+    }
+
+    /// What is on the disk for certain.
+    pub(crate) fn durable(&self) -> Durable {
+        *self.durable.lock()
     }
 
     /// Takes mapped pages out of this process.
@@ -311,6 +335,8 @@ impl Index {
             {
                 gone.push(files.remove(0));
             }
+            let mut durable = self.durable.lock();
+            durable.files = durable.files.saturating_sub(gone.len() as u64);
         }
         gone.iter().try_for_each(|file| self.config.file_system.remove_file(&file.path))
     }

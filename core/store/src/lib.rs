@@ -19,6 +19,8 @@ mod index;
 mod lock;
 mod log;
 mod lookup;
+#[cfg(test)]
+mod power_loss;
 mod queue;
 mod read;
 mod rebuild;

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::config::{StoreConfig, file_name, file_position};
 use crate::error::{IoContext as _, StoreError};
-use crate::fs::FileSystem;
+use crate::fs::{FileSystem, create_dir_durably};
 
 mod file;
 pub(crate) mod walk;
@@ -64,7 +64,7 @@ impl CommitLog {
     pub(crate) fn load(config: &StoreConfig) -> Result<CommitLog, StoreError> {
         let (fs, dir) = (Arc::clone(&config.file_system), config.commit_log_dir());
         let size = config.commit_log_file_size;
-        fs.create_dir_all(&dir).context("create directory", &dir)?;
+        create_dir_durably(&*fs, &dir).context("create directory", &dir)?;
         let mut entries = fs.list(&dir).context("list directory", &dir)?;
         entries.retain(|entry| !entry.directory);
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -191,6 +191,8 @@ impl CommitLog {
             {
                 fs.remove_file(behind.path())
                     .context("remove file behind the end of the log", behind.path())?;
+                // One after the other, so that a power cut leaves no hole in the row of files.
+                fs.sync_dir(&self.dir).context("sync directory", &self.dir)?;
             }
             if let Some(last) = files.back_mut() {
                 let path = last.path().to_path_buf();
@@ -208,6 +210,10 @@ impl CommitLog {
             }
         }
         if durable {
+            for file in self.files().iter().filter(|file| file.end() > unsynced && file.start < end) {
+                let range = unsynced.max(file.start) - file.start..end.min(file.end()) - file.start;
+                file.rewrite(range).context("write once more", file.path())?;
+            }
             self.sync(unsynced, end.saturating_add(1))?;
             fs.sync_dir(&self.dir).context("sync directory", &self.dir)?;
         }
@@ -351,11 +357,14 @@ impl CommitLog {
         }
     }
 
-    /// Removes the oldest file unless it is the last one; `true` if one was removed.
-    pub(crate) fn remove_oldest(&self) -> Result<bool, StoreError> {
+    /// Removes the oldest file unless it is the last one or reaches behind `safe`; `true` if one was removed.
+    ///
+    /// A file that is not on the disk as a whole has to stay: should a power cut bring it back, its end would be missing,
+    /// and with it the way to the files behind it.
+    pub(crate) fn remove_oldest(&self, safe: u64) -> Result<bool, StoreError> {
         let oldest = {
             let mut files = self.files.write();
-            if files.len() < 2 {
+            if files.len() < 2 || files.front().is_some_and(|first| first.end() > safe) {
                 return Ok(false);
             }
             files.pop_front()
@@ -363,6 +372,8 @@ impl CommitLog {
         let Some(oldest) = oldest else { return Ok(false) };
         // Slices that are still on their way keep the mapping, and so the blocks, until they are gone.
         self.fs.remove_file(oldest.path()).context("remove expired file", oldest.path())?;
+        // Before the next one goes, so that a power cut leaves no hole in the row of files.
+        self.fs.sync_dir(&self.dir).context("sync directory", &self.dir)?;
         Ok(true)
     }
 }

@@ -10,7 +10,7 @@ mod files;
 mod load;
 mod table;
 
-pub(crate) use files::{QueueFiles, Written};
+pub(crate) use files::{QueueFiles, WriteError, Written};
 pub(crate) use table::QueueTable;
 
 /// Bytes of a unit.

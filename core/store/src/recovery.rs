@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mq_protocol::message::RecordLayout;
+use parking_lot::Mutex;
 
 use crate::append::{check_topic, is_queued, unit_tags_code};
-use crate::checkpoint::{Checkpoint, Note};
+use crate::checkpoint::{Checkpoint, CheckpointFiles, Note};
 use crate::config::StoreConfig;
 use crate::deleted::DeletedQueues;
 use crate::error::{IoContext as _, StoreError};
 use crate::fs::OpenMode;
 use crate::log::walk::{Check, Step, Walk, find_valid};
 use crate::log::{CommitLog, LogWriter};
-use crate::queue::{Queue, QueueFiles, QueueTable, Unit, Written};
+use crate::queue::{Queue, QueueFiles, QueueTable, Unit, WriteError, Written};
 
 /// Units that are held in memory during recovery before they are written.
 const UNITS_IN_MEMORY: usize = 256 << 10;
@@ -51,6 +52,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) files: &'a QueueFiles,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) note: Option<Note>,
+    /// Where these two stand.
+    pub(crate) checkpoint_files: &'a Mutex<CheckpointFiles>,
     pub(crate) deleted: &'a DeletedQueues,
     /// Queue files that recovery has written.
     pub(crate) unsynced: RefCell<Vec<(Arc<Queue>, Written)>>,
@@ -134,11 +137,13 @@ impl Recovery<'_> {
             tracing::warn!("consume queues are missing; all are built anew from the log");
             start = self.oldest();
         }
+        self.step_back(start.dispatch)?;
         let (end, timestamp) = match self.pass(start, &mut report)? {
             Ok(found) => found,
             Err(Gap) => {
                 tracing::warn!("consume queues do not continue; all are built anew from the log");
                 start = self.oldest();
+                self.step_back(start.dispatch)?;
                 // From the oldest record on there is nothing that a gap could be repaired from.
                 self.pass(start, &mut report)?.unwrap_or((start.scan, 0))
             }
@@ -149,7 +154,7 @@ impl Recovery<'_> {
         self.judge_end(end, &mut report)?;
         if !start.cut || end < start.dispatch {
             for queue in self.queues.all() {
-                self.files.cut(&queue, end)?;
+                self.cut(&queue, end)?;
             }
         }
         let unsynced = self.note.map_or(start.scan, |note| note.flushed.min(end));
@@ -182,6 +187,28 @@ impl Recovery<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Cuts a queue back, and remembers that its file must be synced: what was cut off must not come back.
+    fn cut(&self, queue: &Arc<Queue>, end: u64) -> Result<(), StoreError> {
+        if let Some(written) = self.files.cut(queue, end)? {
+            self.unsynced.borrow_mut().push((Arc::clone(queue), written));
+        }
+        Ok(())
+    }
+
+    /// Takes back what checkpoint and note say of queues, before these are cut below it.
+    fn step_back(&self, dispatch: u64) -> Result<(), StoreError> {
+        let checkpoint = Checkpoint { queues: 0, ..self.checkpoint };
+        match self.note {
+            Some(note) if note.queued <= dispatch => Ok(()),
+            Some(note) => {
+                let note = Note { queued: dispatch, queues: 0, ..note };
+                self.checkpoint_files.lock().write(checkpoint, Some(note))
+            }
+            None if dispatch > self.log.min() => Ok(()),
+            None => self.checkpoint_files.lock().write(checkpoint, None),
+        }
     }
 
     /// Everything from the oldest record on.
@@ -228,12 +255,10 @@ impl Recovery<'_> {
         let files = self.log.files();
         let inside = files.first().is_some_and(|first| first.start <= position)
             && files.last().is_some_and(|last| position <= last.end());
-        inside
-            && match Walk::new(self.log, position, u64::MAX, Check::All).step() {
-                Step::Record { .. } => true,
-                Step::End => position >= flushed,
-                Step::Broken(_) => false,
-            }
+        let is_record =
+            || matches!(Walk::new(self.log, position, u64::MAX, Check::All).step(), Step::Record { .. });
+        // Behind what is on the disk for certain anything may stand.
+        inside && (position >= flushed || is_record())
     }
 
     /// Reads the log to its end and puts records into queues; returns the end and the last store timestamp.
@@ -246,7 +271,7 @@ impl Recovery<'_> {
                 queue.restart(written);
             }
             if start.cut {
-                self.files.cut(&queue, start.dispatch)?;
+                self.cut(&queue, start.dispatch)?;
             }
             if queue.files.lock().is_none() {
                 let deleted = self.deleted.find(&queue.topic, queue.id);
@@ -358,8 +383,12 @@ impl Recovery<'_> {
 
     fn write_queues(&self, end: u64) -> Result<(), StoreError> {
         for queue in self.queues.all() {
-            let result = self.files.write(&queue, end);
-            let written = result.context("write queue files in", &self.config.consume_queue_dir())?;
+            let mut written = Written::default();
+            if let Err(WriteError::Refused(error) | WriteError::Sync(error)) =
+                self.files.write(&queue, end, &mut written)
+            {
+                return Err(error).context("write queue files in", &self.config.consume_queue_dir());
+            }
             if written.units > 0 {
                 self.unsynced.borrow_mut().push((queue, written));
             }
@@ -371,10 +400,9 @@ impl Recovery<'_> {
     fn judge_end(&self, end: u64, report: &mut RecoveryReport) -> Result<(), StoreError> {
         let found = find_valid(self.log, end);
         if let Some((next, layout)) = found {
-            let durable = match self.note {
-                Some(note) => end < note.flushed,
-                None => layout.store_timestamp <= self.checkpoint.log,
-            };
+            // Times never go down along the log; several records share one.
+            let durable = self.note.is_some_and(|note| end < note.flushed)
+                || layout.store_timestamp < self.checkpoint.log;
             let what = report.broken.clone().unwrap_or_else(|| "nothing stands there".to_owned());
             if durable && !self.config.accept_damaged_log {
                 return Err(StoreError::Damaged { at: end, next, what });

@@ -1,5 +1,7 @@
 //! Deleting what is expired, and refusing messages while the disk is nearly full (`CleanCommitLogService`).
 
+use std::sync::atomic::Ordering;
+
 use crate::clock::LocalTime;
 use crate::fs::DiskSpace;
 use crate::shared::Shared;
@@ -48,7 +50,7 @@ impl Shared {
             self.delete_expired(now, need.forced);
         }
         let log_min = self.log.min();
-        if self.expired_before.swap(log_min, std::sync::atomic::Ordering::AcqRel) != log_min {
+        if self.expired_before.swap(log_min, Ordering::AcqRel) != log_min {
             for queue in self.queues.all() {
                 if let Err(error) = self.queue_files.expire(&queue, log_min) {
                     tracing::warn!(topic = %queue.topic, queue = queue.id, %error, "expired queue files cannot be removed");
@@ -70,6 +72,8 @@ impl Shared {
                 return;
             }
         };
+        // Until its queue units are on the disk a record is all that they can be made from.
+        let safe = self.flush.flushed().min(self.progress.queued.load(Ordering::Acquire));
         for file in self.log.files().iter().take(self.config.delete_file_batch_max) {
             let name = file.path().file_name().unwrap_or_default().to_string_lossy();
             let modified =
@@ -77,7 +81,7 @@ impl Shared {
             if !forced && modified.saturating_add(reserved) > now {
                 return;
             }
-            match self.log.remove_oldest() {
+            match self.log.remove_oldest(safe) {
                 Ok(true) => tracing::info!(file = %name, forced, "removed a commit log file"),
                 Ok(false) => return,
                 Err(error) => {

@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) recovery: RecoveryReport,
     /// Start of the log when queues and index were last cleared of what is before it.
     pub(crate) expired_before: AtomicU64,
+    /// Where indexing stood when the index was last synced.
+    pub(crate) index_synced: AtomicU64,
     /// Bytes from the end of the log that count as being in memory.
     pub(crate) memory_window: u64,
 }
@@ -143,6 +145,13 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Takes no more messages and ends all waits, because a sync failed: the kernel may have dropped what it could not
+    /// write, so that a second sync would lie. Only recovery finds out what the disk has, and writes it again.
+    pub(crate) fn fail(&self, error: &crate::StoreError) {
+        self.gate.fail(&error.to_string());
+        self.flush.give_up();
+    }
+
     /// Tells listeners; no lock may be held.
     pub(crate) fn announce(&self, arrival: &Arrival<'_>) {
         let listeners = Arc::clone(&self.listeners.read());
@@ -164,9 +173,7 @@ impl Shared {
         let flushed = self.flush.flushed();
         if end > flushed {
             if let Err(error) = self.log.sync(flushed, end) {
-                // The kernel may have dropped what it could not write: a second sync would lie.
-                self.gate.fail(&error.to_string());
-                self.flush.give_up();
+                self.fail(&error);
                 return Err(error);
             }
             *self.progress.flushed_timestamp.lock() = timestamp;

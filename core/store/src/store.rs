@@ -15,9 +15,9 @@ use crate::config_file::ConfigFile;
 use crate::deleted::DeletedQueues;
 use crate::error::{AppendError, IoContext as _, StoreError};
 use crate::flush::{Flush, Flushed};
-use crate::fs::DiskSpace;
+use crate::fs::{DiskSpace, create_dir_durably};
 use crate::gate::Gate;
-use crate::index::{Entry, Index, KeyQuery, KeyResult};
+use crate::index::{Entry, Index, KeyQuery, KeyResult, Left};
 use crate::lock::DirLock;
 use crate::log::CommitLog;
 use crate::lookup::{Boundary, QueueEntry};
@@ -79,9 +79,16 @@ impl Store {
     /// # Errors
     /// A setting is wrong, another process has the store, a file does not fit, or the disk refuses.
     pub fn open(config: StoreConfig) -> Result<Store, StoreError> {
+        let store = Store::recover(config)?;
+        store.shared().start_threads()?;
+        Ok(store)
+    }
+
+    /// Opens a store without its threads: nothing happens by itself.
+    pub(crate) fn recover(config: StoreConfig) -> Result<Store, StoreError> {
         let config = config.checked()?;
         let fs = &*config.file_system;
-        fs.create_dir_all(&config.root).context("create directory", &config.root)?;
+        create_dir_durably(fs, &config.root).context("create directory", &config.root)?;
         let lock = DirLock::take(fs, &config.root)?;
         check_supported(&config)?;
         let clean = !fs.exists(&abort_path(&config)).context("look for", &abort_path(&config))?;
@@ -90,6 +97,7 @@ impl Store {
         queue_files.load(&queues)?;
         let deleted = DeletedQueues::load(&config)?;
         let (checkpoint_files, checkpoint, note) = CheckpointFiles::open(&config)?;
+        let checkpoint_files = Mutex::new(checkpoint_files);
         // From here on files may change: whoever finds them half done must know.
         create_abort(&config)?;
         let recovery = Recovery {
@@ -99,12 +107,15 @@ impl Store {
             files: &queue_files,
             checkpoint,
             note,
+            checkpoint_files: &checkpoint_files,
             deleted: &deleted,
             unsynced: Vec::new().into(),
         };
         let Recovered { writer, timestamp, report, queued, unsynced } = recovery.run(clean)?;
-        let index = Index::load(&config, clean, checkpoint.index)?;
-        let index_at = index_start(&index, &log, clean, note.map(|note| (note.indexed, note.index_files)))?;
+        let left =
+            Left { clean, safe_timestamp: checkpoint.index, noted: note.map(|note| note.index) };
+        let (index, whole) = Index::load(&config, &log, left)?;
+        let index_at = index_start(&index, &log, clean && whole, note.map(|note| note.indexed))?;
         index.start_at(index_at);
         let end = log.end();
         let bells = Arc::new(Bells::default());
@@ -119,6 +130,7 @@ impl Store {
             tip: Mutex::new(Tip { writer, timestamp, ..Tip::default() }),
             queue_writer: Mutex::new(QueueWriter::new(end, timestamp, unsynced)),
             expired_before: AtomicU64::new(log.min()),
+            index_synced: AtomicU64::new(index.at()),
             memory_window: memory_window(config.access_in_memory_max_ratio),
             log,
             queues,
@@ -129,7 +141,7 @@ impl Store {
             has_listeners: AtomicBool::new(false),
             progress,
             flushing: Mutex::default(),
-            checkpoint: Mutex::new(checkpoint_files),
+            checkpoint: checkpoint_files,
             deleted: Mutex::new(deleted),
             queues_hurried: AtomicBool::new(false),
             clean_soon: AtomicBool::new(false),
@@ -140,13 +152,12 @@ impl Store {
             recovery: report,
             config,
         });
-        shared.start_threads()?;
         let RecoveryReport { clean, scanned_from, end, records, rebuilt, .. } = shared.recovery;
         tracing::info!(clean, scanned_from, end, records, rebuilt, "the store is open");
         Ok(Store(Arc::new(Handle { shared, configs: Mutex::default(), process: std::process::id() })))
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }
 
@@ -207,7 +218,7 @@ impl Store {
         if shared.config.index_enable {
             // The index thread lets records gather; a query does not wait for it but does the thread's work.
             for _ in 0..QUERY_BATCHES {
-                match shared.index.build(&shared.log, end) {
+                match shared.build_index(end) {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
@@ -412,8 +423,9 @@ impl Shared {
     fn write_everything(&self) -> Result<(), StoreError> {
         self.sync_log()?;
         if self.config.index_enable {
-            while self.index.build(&self.log, self.log.end())? {}
-            self.index.sync()?;
+            while self.build_index(self.log.end())? {}
+            self.index.sync(self.flush.flushed())?;
+            self.index.finish_all();
         }
         self.write_queues(true)?;
         self.log.drop_prepared()
@@ -442,13 +454,13 @@ impl Shared {
 fn index_start(
     index: &Index,
     log: &CommitLog,
-    clean: bool,
-    note: Option<(u64, u64)>,
+    whole: bool,
+    note: Option<u64>,
 ) -> Result<u64, StoreError> {
     let (min, end) = (log.min(), log.end());
-    if clean {
+    if whole {
         return match note {
-            Some((indexed, files)) if indexed <= end && index.file_count() >= files => Ok(indexed.max(min)),
+            Some(indexed) if indexed <= end => Ok(indexed.max(min)),
             // Apache stops cleanly only when everything is indexed, but then there are files.
             None if index.file_count() > 0 => Ok(end),
             _ => {

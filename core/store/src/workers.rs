@@ -11,7 +11,7 @@ use crate::bell::{ALL, Worker};
 use crate::checkpoint::{Checkpoint, Note};
 use crate::config::FlushDisk;
 use crate::error::{IoContext as _, StoreError};
-use crate::queue::{Queue, Written};
+use crate::queue::{Queue, WriteError, Written};
 use crate::shared::Shared;
 
 /// Queue files that are synced on every round, whatever the thorough interval.
@@ -151,9 +151,11 @@ impl Shared {
                 if self.is_stopping() {
                     return;
                 }
-                match self.index.build(&self.log, self.visible_end()) {
+                match self.build_index(self.visible_end()) {
                     Ok(true) => {}
                     Ok(false) => break,
+                    // No sync is tried again, and without one no new file can begin.
+                    Err(StoreError::Sync { .. }) => return,
                     Err(error) => {
                         tracing::warn!(%error, "the key index cannot be extended; it catches up when it can");
                         self.bells.pause(Worker::Index, ERROR_PAUSE);
@@ -190,6 +192,10 @@ impl Shared {
                 self.log.release();
             }
             if let Err(error) = self.write_queues(quiet) {
+                if self.gate.failure().is_some() {
+                    // Nothing is written or removed any more; the gate has said why.
+                    return;
+                }
                 tracing::warn!(%error, "consume queues cannot be written");
                 self.bells.pause(Worker::Queues, ERROR_PAUSE);
             }
@@ -204,6 +210,9 @@ impl Shared {
 
     /// Writes queue units that wait, syncs queue files when it is time (always if `thorough`), writes the checkpoint.
     pub(crate) fn write_queues(&self, thorough: bool) -> Result<(), StoreError> {
+        if let Some(why) = self.gate.failure() {
+            return Err(StoreError::Failed(why));
+        }
         let mut writer = self.queue_writer.lock();
         self.queues_hurried.store(false, Ordering::Release);
         let result = self.write_pending(&mut writer);
@@ -214,12 +223,29 @@ impl Shared {
             || writer.written.0.saturating_sub(self.progress.queued.load(Ordering::Acquire)) >= MUCH_LOG;
         if thorough || due {
             self.sync_queues(&mut writer)?;
+            if thorough || self.index.at().saturating_sub(self.index_synced.load(Ordering::Relaxed)) >= MUCH_LOG {
+                let at = self.index.at();
+                self.index.sync(self.flush.flushed()).inspect_err(|error| self.fail(error))?;
+                self.index_synced.store(at, Ordering::Relaxed);
+            }
             self.write_checkpoint()?;
         }
         Ok(())
     }
 
-    fn write_pending(&self, writer: &mut QueueWriter) -> Result<(), StoreError> {
+    /// Indexes some records before `end`; `false` if there are none left.
+    pub(crate) fn build_index(&self, end: u64) -> Result<bool, StoreError> {
+        if let Some(why) = self.gate.failure() {
+            return Err(StoreError::Failed(why));
+        }
+        let result = self.index.build(&self.log, end);
+        if let Err(error @ StoreError::Sync { .. }) = &result {
+            self.fail(error);
+        }
+        result
+    }
+
+    pub(crate) fn write_pending(&self, writer: &mut QueueWriter) -> Result<(), StoreError> {
         // In synchronous mode units follow the sync, so that queues never run ahead of the log on the disk.
         let flushed = (self.flush.flushed(), *self.progress.flushed_timestamp.lock());
         let (dirty, written) = {
@@ -228,20 +254,23 @@ impl Shared {
         };
         let written = if self.config.flush_disk == FlushDisk::Sync { flushed } else { written };
         let mut again = Vec::new();
-        let mut result = Ok(());
+        let (mut result, mut failed) = (Ok(()), false);
         for queue in dirty {
             if result.is_ok() {
-                match self.queue_files.write(&queue, written.0) {
-                    Ok(written) => {
-                        self.gate.pending.fetch_sub(written.units, Ordering::Relaxed);
-                        writer.note(&queue, written);
+                let mut done = Written::default();
+                let dir = || self.config.consume_queue_dir().join(&*queue.topic).join(queue.id.to_string());
+                match self.queue_files.write(&queue, written.0, &mut done) {
+                    Ok(()) => {}
+                    Err(WriteError::Refused(error)) => {
+                        result = Err(error).context("write queue files in", &dir());
                     }
-                    Err(error) => {
-                        let dir =
-                            self.config.consume_queue_dir().join(&*queue.topic).join(queue.id.to_string());
-                        result = Err(error).context("write queue files in", &dir);
+                    Err(WriteError::Sync(error)) => {
+                        result = Err(error).context("sync queue files in", &dir());
+                        failed = true;
                     }
                 }
+                self.gate.pending.fetch_sub(done.units, Ordering::Relaxed);
+                writer.note(&queue, done);
             }
             let mut tail = queue.tail.lock();
             tail.listed = tail.next() > tail.base();
@@ -252,6 +281,9 @@ impl Shared {
         }
         if !again.is_empty() {
             self.tip.lock().dirty.extend(again);
+        }
+        if let (Err(error), true) = (&result, failed) {
+            self.fail(error);
         }
         result?;
         if written.0 > writer.written.0 {
@@ -267,9 +299,7 @@ impl Shared {
             writer.unsynced.iter().try_for_each(|((_, first), queue)| self.queue_files.sync(queue, *first))
         };
         if let Err(error) = sync(writer).context("sync queue files in", &dir) {
-            // The kernel may have dropped what it could not write; only recovery can write it again.
-            self.gate.fail(&error.to_string());
-            self.flush.give_up();
+            self.fail(&error);
             return Err(error);
         }
         writer.unsynced.clear();
@@ -295,8 +325,8 @@ impl Shared {
             queued: self.progress.queued.load(Ordering::Acquire).min(flushed),
             indexed: self.index.at(),
             queues: self.queue_files.count(),
-            index_files: self.index.file_count(),
+            index: self.index.durable(),
         };
-        files.write(checkpoint, note)
+        files.write(checkpoint, Some(note))
     }
 }

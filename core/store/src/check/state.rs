@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 
 use super::fault::{Fault, Findings};
 use super::queues::QueueCheck;
-use crate::checkpoint::{Checkpoint, NOTE_SIZE, Note, SIZE};
+use crate::checkpoint::{Checkpoint, Note, SIZE};
 use crate::config::StoreConfig;
 use crate::error::{IoContext as _, StoreError};
 use crate::fs::OpenMode;
@@ -80,7 +80,7 @@ pub(super) fn check_checkpoint(
         Err(what) => return wrong(format!("mq-recovery: {what}")),
     };
     // A note of another checkpoint does not count, and neither does a torn one.
-    let note = note.first_chunk::<NOTE_SIZE>().and_then(|bytes| Note::decode(bytes, &checkpoint));
+    let note = Note::find(&note, &checkpoint).1;
     let Some(note) = note else { return };
     if note.flushed > end {
         wrong(format!(

@@ -39,6 +39,8 @@ impl LogFile {
         // A leftover of an earlier attempt is emptied, so that no stale record can be taken for a new one.
         let file = fs.open(&path, OpenMode::Truncate)?;
         file.set_size(size)?;
+        // The size first: a name that outlives it would be a file of another size, which nobody may open.
+        file.sync()?;
         fs.sync_dir(dir)?;
         LogFile::mapped(fs, path, file, start, size, Some(0))
     }
@@ -170,6 +172,23 @@ impl LogFile {
     /// Makes all that was written to the file durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file()?.sync()
+    }
+
+    /// Writes bytes of the file once more, as they are.
+    ///
+    /// After a failed sync the kernel may take pages for clean that the disk does not have; written again they are not.
+    pub(crate) fn rewrite(&self, range: Range<u64>) -> io::Result<()> {
+        const PIECE: u64 = 1 << 20;
+        let file = self.fs.open(&self.path, OpenMode::Write)?;
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at + PIECE);
+            // A copy: the kernel must not read from the mapping of the page that it is writing to.
+            let bytes = self.bytes(at..end).map(|bytes| bytes.to_vec()).unwrap_or_default();
+            file.write_at(&bytes, at)?;
+            at = end;
+        }
+        Ok(())
     }
 
     /// Where, at or behind `at` in the file, something may have been written.

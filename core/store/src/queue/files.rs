@@ -37,6 +37,21 @@ pub(crate) struct Written {
     pub(crate) units: usize,
 }
 
+/// Why units stay in memory.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// Nothing of what failed is in the files; it can be tried again.
+    Refused(io::Error),
+    /// The disk may have lost what was written before; only recovery can write it again.
+    Sync(io::Error),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> WriteError {
+        WriteError::Refused(error)
+    }
+}
+
 /// Descriptors by queue key and first unit, with the time of their last use.
 #[derive(Debug)]
 struct OpenFiles {
@@ -167,31 +182,31 @@ impl QueueFiles {
         *range = new;
     }
 
-    /// Writes what of a queue's tail lies before `end` in the log, and lets go of it.
-    pub(crate) fn write(&self, queue: &Queue, end: u64) -> io::Result<Written> {
+    /// Writes what of a queue's tail lies before `end` in the log, and lets go of it. `written` also counts on an error.
+    pub(crate) fn write(&self, queue: &Queue, end: u64, written: &mut Written) -> Result<(), WriteError> {
         let mut range = queue.files.lock();
         let (base, units): (i64, Vec<Unit>) = {
             let tail = queue.tail.lock();
             let visible = usize::try_from(tail.visible(end) - tail.base()).unwrap_or(0);
             (tail.base(), tail.from(tail.base()).take(visible).copied().collect())
         };
-        let mut written = Written::default();
-        while let Some(rest) = units.get(written.units..).filter(|rest| !rest.is_empty()) {
-            let at = base + i64::try_from(written.units).unwrap_or(0);
+        let before = written.units;
+        while let Some(rest) = units.get(written.units - before..).filter(|rest| !rest.is_empty()) {
+            let at = base + i64::try_from(written.units - before).unwrap_or(0);
             let first = self.file_of(at);
             let room = usize::try_from(first + self.units_per_file - at).unwrap_or(1);
             let piece = rest.get(..room.min(rest.len())).unwrap_or(rest);
             let exists = range.is_some_and(|range| (range.first..=range.last).contains(&first));
+            written.files.push(first);
             if exists {
                 self.write_units(queue, at, first, piece)?;
             } else {
                 written.dirs.extend(self.write_file(queue, &mut range, at, first, piece)?);
             }
-            written.files.push(first);
             written.units += piece.len();
             queue.tail.lock().written(piece.len());
         }
-        Ok(written)
+        Ok(())
     }
 
     fn write_units(&self, queue: &Queue, at: i64, first: i64, piece: &[Unit]) -> io::Result<()> {
@@ -211,7 +226,12 @@ impl QueueFiles {
         at: i64,
         first: i64,
         piece: &[Unit],
-    ) -> io::Result<Vec<PathBuf>> {
+    ) -> Result<Vec<PathBuf>, WriteError> {
+        if let Some(before) = *range {
+            // Only the last file of a queue may be in parts on the disk: what recovery cuts off lies in it.
+            self.open(queue, before.last)?.sync().map_err(WriteError::Sync)?;
+            self.fs.sync_dir(&self.queue_dir(queue)).map_err(WriteError::Sync)?;
+        }
         // Only a queue's first file can begin before the queue's first record.
         let blanks = if range.is_none() { at - first } else { 0 };
         let mut bytes = Vec::new();
@@ -257,6 +277,13 @@ impl QueueFiles {
         }
     }
 
+    /// Removes a file at an end of a queue's row of files, durably: a power cut must leave no hole in the row.
+    pub(super) fn remove(&self, queue: &Queue, first: i64) -> io::Result<()> {
+        self.close(queue, first);
+        self.fs.remove_file(&self.path(queue, first))?;
+        self.fs.sync_dir(&self.queue_dir(queue))
+    }
+
     /// Removes the files of a queue and forgets its units; its numbering goes on. Returns how many units were in memory.
     pub(crate) fn remove_all(&self, queue: &Queue) -> io::Result<usize> {
         let mut range = queue.files.lock();
@@ -269,8 +296,7 @@ impl QueueFiles {
         };
         if let Some(FileRange { first, last }) = *range {
             for first in (first..=last).step_by(usize::try_from(self.units_per_file).unwrap_or(1)) {
-                self.close(queue, first);
-                self.fs.remove_file(&self.path(queue, first))?;
+                self.remove(queue, first)?;
             }
         }
         self.set_range_of(queue, &mut range, None);
@@ -296,8 +322,7 @@ impl QueueFiles {
         let Some(FileRange { first, last }) = *range else { return Ok(()) };
         let keep = self.file_of(min).min(last);
         for gone in (first..keep).step_by(usize::try_from(self.units_per_file).unwrap_or(1)) {
-            self.close(queue, gone);
-            self.fs.remove_file(&self.path(queue, gone))?;
+            self.remove(queue, gone)?;
             *range = Some(FileRange { first: gone + self.units_per_file, last });
         }
         Ok(())

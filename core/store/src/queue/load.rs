@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{FileRange, Queue, QueueFiles, QueueTable, UNIT_SIZE};
+use super::{FileRange, Queue, QueueFiles, QueueTable, UNIT_SIZE, Written};
 use crate::config::{file_name, file_position};
 use crate::error::{IoContext as _, StoreError};
 
@@ -113,10 +113,11 @@ impl QueueFiles {
 
     /// Drops the units of records at or behind `end` from the files. Nothing of the queue may be in memory.
     ///
-    /// What is left of the last file is zeroed behind the cut; a file without a record is removed.
-    pub(crate) fn cut(&self, queue: &Queue, end: u64) -> Result<(), StoreError> {
+    /// What is left of the last file is zeroed behind the cut; a file without a record is removed. Returns which file was
+    /// changed and not synced.
+    pub(crate) fn cut(&self, queue: &Queue, end: u64) -> Result<Option<Written>, StoreError> {
         let mut range = queue.files.lock();
-        let Some(FileRange { first, last }) = *range else { return Ok(()) };
+        let Some(FileRange { first, last }) = *range else { return Ok(None) };
         let next = queue.next();
         let kept = |offset: i64| {
             self.unit(queue, offset).is_some_and(|unit| {
@@ -135,7 +136,7 @@ impl QueueFiles {
             }
         }
         if low == next {
-            return Ok(());
+            return Ok(None);
         }
         // Only blanks left: without a record they would swallow what is dispatched (Apache's `maxPhysicOffset`).
         let keep = if low > first && self.unit(queue, low - 1).is_some_and(|unit| unit.is_blank()) {
@@ -146,9 +147,8 @@ impl QueueFiles {
         let new_last = if keep == first { None } else { Some(self.file_of(keep - 1)) };
         let mut gone = last;
         while new_last.is_none_or(|new_last| gone > new_last) && gone >= first {
-            self.close(queue, gone);
             let path = self.path(queue, gone);
-            self.fs.remove_file(&path).context("remove queue file behind the end of the log", &path)?;
+            self.remove(queue, gone).context("remove queue file behind the end of the log", &path)?;
             gone -= self.units_per_file;
         }
         self.set_range(&mut range, new_last.map(|last| FileRange { first, last }));
@@ -164,7 +164,7 @@ impl QueueFiles {
             queue.restart(0);
             queue.set_min(0);
         }
-        Ok(())
+        Ok(new_last.map(|last| Written { files: vec![last], ..Written::default() }))
     }
 
     /// Removes every unit and file of a queue and starts its numbering again.
