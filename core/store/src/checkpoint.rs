@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn a_note_counts_only_with_its_checkpoint() {
         let checkpoint = Checkpoint { log: 7, ..Checkpoint::default() };
-        let note = Note { flushed: 1, queued: 2, indexed: 3, queues: 4, index: Durable { files: 5, entries: 6 } };
+        let note =
+            Note { flushed: 1, queued: 2, indexed: 3, queues: 4, index: Durable { files: 5, entries: 6 } };
         let bytes = note.encode(9, &checkpoint);
         assert_eq!(Note::decode(&bytes, &checkpoint), Some((9, note, true)));
         assert_eq!(Note::decode(&bytes, &Checkpoint { log: 8, ..checkpoint }), Some((9, note, false)));

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[allow(unreachable_pub, reason = "shared with the tests outside the crate")]
 #[path = "../tests/common/apache.rs"]
 mod apache;
 
@@ -78,7 +79,9 @@ struct History {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text}, no number")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text}, no number")))
 }
 
 #[test]
@@ -121,7 +124,7 @@ struct Running {
 impl History {
     fn new(seed: u64) -> History {
         let mut random = Random::new(seed);
-        let files = SimulatedFiles::new(random.next(), Path::new("/store"));
+        let files = SimulatedFiles::new(random.number(), Path::new("/store"));
         files.set_write_back(random.percent(70));
         let clock = Arc::new(TestClock(AtomicI64::new(1_700_000_000_000)));
         let config = StoreConfig {
@@ -190,7 +193,9 @@ impl History {
             let status = store.status();
             let (end, flushed, queued) = (status.max_physical_offset, status.flushed, status.queued);
             let (indexed, failure, off) = (status.indexed, status.failure, self.files.is_off());
-            format!("stop at {end}: flushed {flushed}, queued {queued}, indexed {indexed}, {failure:?}, off {off}")
+            format!(
+                "stop at {end}: flushed {flushed}, queued {queued}, indexed {indexed}, {failure:?}, off {off}"
+            )
         });
         let mut clean = false;
         match self.random.below(4) {
@@ -240,7 +245,11 @@ impl History {
     fn compare(&mut self, store: &Store) {
         let status = store.status();
         let (min, end) = (status.min_physical_offset, status.max_physical_offset);
-        assert!(end >= self.model.safe, "the log ends at {end}, but was on the disk up to {}", self.model.safe);
+        assert!(
+            end >= self.model.safe,
+            "the log ends at {end}, but was on the disk up to {}",
+            self.model.safe
+        );
         self.model.taken.retain(|taken| taken.end <= end);
         // What is there now is on the disk: it can be read.
         self.model.safe = self.model.taken.last().map_or(0, |last| last.end);
@@ -312,7 +321,7 @@ impl History {
         self.model.keys += 1;
         let length = if self.random.percent(5) { self.random.below(6000) } else { self.random.below(700) };
         let mut body = vec![0; usize::try_from(length).unwrap()];
-        body.fill_with(|| self.random.next() as u8);
+        body.fill_with(|| self.random.number() as u8);
         (body, format!("k{}", self.model.keys))
     }
 

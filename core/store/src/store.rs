@@ -112,8 +112,7 @@ impl Store {
             unsynced: Vec::new().into(),
         };
         let Recovered { writer, timestamp, report, queued, unsynced } = recovery.run(clean)?;
-        let left =
-            Left { clean, safe_timestamp: checkpoint.index, noted: note.map(|note| note.index) };
+        let left = Left { clean, safe_timestamp: checkpoint.index, noted: note.map(|note| note.index) };
         let (index, whole) = Index::load(&config, &log, left)?;
         let index_at = index_start(&index, &log, clean && whole, note.map(|note| note.indexed))?;
         index.start_at(index_at);
@@ -451,12 +450,7 @@ impl Shared {
 }
 
 /// Where index building goes on after loading.
-fn index_start(
-    index: &Index,
-    log: &CommitLog,
-    whole: bool,
-    note: Option<u64>,
-) -> Result<u64, StoreError> {
+fn index_start(index: &Index, log: &CommitLog, whole: bool, note: Option<u64>) -> Result<u64, StoreError> {
     let (min, end) = (log.min(), log.end());
     if whole {
         return match note {

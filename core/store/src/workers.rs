@@ -223,7 +223,9 @@ impl Shared {
             || writer.written.0.saturating_sub(self.progress.queued.load(Ordering::Acquire)) >= MUCH_LOG;
         if thorough || due {
             self.sync_queues(&mut writer)?;
-            if thorough || self.index.at().saturating_sub(self.index_synced.load(Ordering::Relaxed)) >= MUCH_LOG {
+            if thorough
+                || self.index.at().saturating_sub(self.index_synced.load(Ordering::Relaxed)) >= MUCH_LOG
+            {
                 let at = self.index.at();
                 self.index.sync(self.flush.flushed()).inspect_err(|error| self.fail(error))?;
                 self.index_synced.store(at, Ordering::Relaxed);

@@ -118,9 +118,10 @@ impl World {
             self.write_back_one()?;
         }
         let text = path.to_string_lossy();
-        let fault = self.faults.iter_mut().find(|fault| {
-            fault.call == call && fault.left > 0 && text.contains(&*fault.path)
-        });
+        let fault = self
+            .faults
+            .iter_mut()
+            .find(|fault| fault.call == call && fault.left > 0 && text.contains(&*fault.path));
         let Some(fault) = fault else { return Ok(()) };
         fault.left -= 1;
         Err(io::Error::from_raw_os_error(fault.error))
@@ -333,7 +334,12 @@ impl SimulatedFiles {
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         let world = self.world.lock();
-        world.names.iter().filter(|(_, node)| *node != Node::Directory).map(|(path, _)| path.clone()).collect()
+        world
+            .names
+            .iter()
+            .filter(|(_, node)| *node != Node::Directory)
+            .map(|(path, _)| path.clone())
+            .collect()
     }
 
     /// Copies all files to a directory of the machine.
@@ -410,7 +416,12 @@ impl FileSystem for SimulatedFiles {
             }
         };
         let file = Arc::clone(&world.inode(number)?.file);
-        Ok(Arc::new(SimulatedFile { world: Arc::clone(&self.world), path: path.to_path_buf(), inode: number, file }))
+        Ok(Arc::new(SimulatedFile {
+            world: Arc::clone(&self.world),
+            path: path.to_path_buf(),
+            inode: number,
+            file,
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -476,7 +487,10 @@ impl FileSystem for SimulatedFiles {
     fn space(&self, _path: &Path) -> io::Result<DiskSpace> {
         let world = self.world.lock();
         if let Some(percent) = world.used_percent {
-            return Ok(DiskSpace { used: u64::from(percent), usable: 100_u64.saturating_sub(percent.into()) });
+            return Ok(DiskSpace {
+                used: u64::from(percent),
+                usable: 100_u64.saturating_sub(percent.into()),
+            });
         }
         Ok(DiskSpace { used: world.used(), usable: world.capacity.saturating_sub(world.used()) })
     }

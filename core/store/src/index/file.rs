@@ -158,7 +158,11 @@ impl IndexFile {
         let bound = usize::try_from(HEADER + SLOT * self.slots).unwrap_or(usize::MAX);
         // SAFETY: writers hold the lock of `state` exclusively, and it is held here.
         let slots = unsafe { self.map.slice(usize::try_from(HEADER).unwrap_or(0)..bound) };
-        slots.as_chunks::<4>().0.iter().all(|slot| (0..header.count.max(1)).contains(&i32::from_be_bytes(*slot)))
+        slots
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .all(|slot| (0..header.count.max(1)).contains(&i32::from_be_bytes(*slot)))
     }
 
     /// How many entries at the end are of this record.

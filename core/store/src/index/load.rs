@@ -46,9 +46,7 @@ impl Left {
             Some(noted) if noted.files == number && noted.entries > file.len() as u64 => {
                 Verdict::Drop("it has fewer entries than were on the disk")
             }
-            Some(noted) if noted.files == number => {
-                Verdict::Cut(usize::try_from(noted.entries).unwrap_or(0))
-            }
+            Some(noted) if noted.files == number => Verdict::Cut(usize::try_from(noted.entries).unwrap_or(0)),
             Some(_) => Verdict::Drop("nothing of it is on the disk for certain"),
             // `IndexService.load`
             None if header.end_timestamp > self.safe_timestamp => {

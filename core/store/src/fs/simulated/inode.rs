@@ -111,7 +111,8 @@ impl Inode {
     /// Pages that the disk does not have yet and the kernel still means to write.
     fn dirty(&self, content: &[u8]) -> Vec<usize> {
         let pages = content.len().max(self.durable.len()).div_ceil(PAGE);
-        let clean = |page: usize| self.dropped.get(&page).is_some_and(|bytes| bytes == page_of(content, page));
+        let clean =
+            |page: usize| self.dropped.get(&page).is_some_and(|bytes| bytes == page_of(content, page));
         (0..pages)
             .filter(|page| !same(page_of(content, *page), page_of(&self.durable, *page)) && !clean(*page))
             .collect()

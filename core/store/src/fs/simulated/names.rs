@@ -59,7 +59,9 @@ impl Names {
 
     /// The names in a directory.
     pub(super) fn inside<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = (&'a Path, Node)> {
-        self.iter().filter(move |(path, _)| path.parent() == Some(directory)).map(|(path, node)| (&**path, node))
+        self.iter()
+            .filter(move |(path, _)| path.parent() == Some(directory))
+            .map(|(path, node)| (&**path, node))
     }
 
     pub(super) fn change(&mut self, change: Change) {
