@@ -175,6 +175,9 @@ impl History {
         store.close().unwrap();
         drop(store);
         if seed.is_multiple_of(8) {
+            // Queues and index are what a rebuild from the log would make.
+            let report = crate::check::StoppedStore::open(self.config.clone()).unwrap().check().unwrap();
+            assert_eq!(report.findings, crate::check::Findings::default());
             self.compare_with_apache();
         }
     }
@@ -283,7 +286,7 @@ impl History {
             let found: Vec<_> = found.records.iter().map(|record| record.layout().physical_offset).collect();
             assert_eq!(found, [i64::try_from(taken.at).unwrap()], "key {}", taken.key);
         }
-        let saved = store.config("topics.json").load_json::<u64>().unwrap().unwrap_or(0);
+        let saved = store.config("counter.json").load_json::<u64>().unwrap().unwrap_or(0);
         assert!((self.model.saved.0..=self.model.saved.1).contains(&saved), "{saved} {:?}", self.model.saved);
         self.model.saved = (saved, saved);
     }
@@ -306,7 +309,7 @@ impl History {
             93..95 => {
                 let number = self.model.saved.1 + 1;
                 self.model.saved.1 = number;
-                if running.store.config("topics.json").save(number.to_string().as_bytes()).is_ok() {
+                if running.store.config("counter.json").save(number.to_string().as_bytes()).is_ok() {
                     self.model.saved = (number, number);
                 }
             }
