@@ -144,3 +144,86 @@ async fn mistakes_at_the_start_are_told() {
     within(nowhere.close()).await;
     cluster.stop().await;
 }
+
+/// A listener that counts the calls and messages that it holds until it is released.
+struct Crowd {
+    free: tokio::sync::watch::Sender<bool>,
+    held: AtomicUsize,
+    most: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Crowd {
+    fn new() -> Arc<Crowd> {
+        let free = tokio::sync::watch::Sender::new(false);
+        let (held, most, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Crowd { free, held, most, done })
+    }
+}
+
+impl Listener for Crowd {
+    fn consume(&self, messages: Vec<MessageView>) -> BoxFuture<'_, ConsumeResult> {
+        Box::pin(async move {
+            let held = self.held.fetch_add(messages.len(), Ordering::SeqCst) + messages.len();
+            self.most.fetch_max(held, Ordering::SeqCst);
+            let _ = self.free.subscribe().wait_for(|free| *free).await;
+            self.held.fetch_sub(messages.len(), Ordering::SeqCst);
+            self.done.fetch_add(messages.len(), Ordering::SeqCst);
+            ConsumeResult::Success
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_grow_with_the_load_up_to_the_limits() {
+    let cluster = Cluster::start().await;
+    let (topic, group) = cluster.topic(2).await;
+    let client = cluster.client();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let sent = send_all(&producer, &topic, 100).await.len();
+    // Threads at the least and at most, batch, messages in flight: how many are held in the end.
+    for (index, (min, max, batch, in_flight, wanted)) in [
+        (1, 7, 1, 0, 7),
+        (3, 3, 1, 0, 3),
+        (9, 4, 1, 0, 4),
+        (1, 20, 1, 6, 6),
+        (1, 20, 8, 5, 5),
+        (1, 2, 4, 0, 8),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut config = first(&format!("{group}_{index}"), &topic);
+        (config.consume_thread_min, config.consume_thread_max) = (min, max);
+        (config.consume_message_batch_max_size, config.max_in_flight) = (batch, in_flight);
+        let crowd = Crowd::new();
+        let consumer = within(client.push_consumer(config, crowd.clone())).await.unwrap();
+        until("the limit is reached", || crowd.held.load(Ordering::SeqCst) == wanted).await;
+        crowd.free.send_replace(true);
+        until("all are consumed", || crowd.done.load(Ordering::SeqCst) == sent).await;
+        assert!(crowd.most.load(Ordering::SeqCst) <= wanted.max(batch), "{index}");
+        within(consumer.close()).await;
+    }
+    within(client.close()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_messages_a_second_than_set() {
+    let cluster = Cluster::start().await;
+    let (topic, group) = cluster.topic(2).await;
+    let client = cluster.client();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    send_all(&producer, &topic, 12).await;
+    let inbox = Inbox::good();
+    let mut config = first(&group, &topic);
+    config.set("max_messages_per_second", "20").unwrap();
+    let began = std::time::Instant::now();
+    let consumer = within(client.push_consumer(config, inbox.clone())).await.unwrap();
+    until("all arrive", || inbox.count() == 12).await;
+    // Eleven pauses of 50 ms, less what may be caught up; slower is no fault.
+    assert!(began.elapsed() >= Duration::from_millis(400));
+    within(consumer.close()).await;
+    within(client.close()).await;
+    cluster.stop().await;
+}

@@ -6,17 +6,18 @@ mod support;
 
 mod consistency;
 mod locks;
+mod thresholds;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mq_client::body::{ConsumeDirectlyResult, ConsumerStatusBody, ResetOffsetBody};
+use mq_client::body::{ConsumeDirectlyResult, ConsumerRunningInfo, ConsumerStatusBody, ResetOffsetBody};
 use mq_client::{ConsumeFrom, ConsumeResult, Listener, MessageQueue, MessageView, PushConsumerConfig};
 use mq_protocol::compression::Compression;
 use mq_protocol::header::{
-    ConsumerGroupRequest, ConsumerStatusRequest, PullMessageRequest, ResetOffsetRequest,
-    SendMessageRequestV2, SendMsgBackRequest,
+    ConsumerGroupRequest, ConsumerRunningInfoRequest, ConsumerStatusRequest, PullMessageRequest,
+    ResetOffsetRequest, SendMessageRequestV2, SendMsgBackRequest,
 };
 use mq_protocol::{Frame, Properties, RequestCode, ResponseCode, fastjson};
 use support::shelf::{Shelf, pull_answer};
@@ -224,8 +225,16 @@ async fn what_brokers_ask_is_answered() {
     assert_eq!(frame.response_code(), ResponseCode::SYSTEM_ERROR);
     assert!(frame.remark.contains("'other'"), "{}", frame.remark);
 
-    let single = Shelf::new();
-    single.put("T", 0, 0, b"direct", "");
+    let asked = ConsumerRunningInfoRequest {
+        consumer_group: "G",
+        client_id: client.client_id(),
+        jstack_enable: Some(true),
+    };
+    let frame = answer(5, Frame::request(RequestCode::GET_CONSUMER_RUNNING_INFO, &asked)).await;
+    let info: ConsumerRunningInfo = fastjson::from_slice(&frame.body).unwrap();
+    assert_eq!(info.properties["consumeMessageBatchMaxSize"], "1");
+    assert!(info.jstack.unwrap().starts_with("0 listener calls run; 5 of at most 64 workers are there"));
+
     let own = ConsumerGroupRequest { consumer_group: "G" };
     let mut body = bytes::BytesMut::new();
     let record = mq_protocol::message::NewRecord {
