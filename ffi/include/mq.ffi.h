@@ -2,6 +2,7 @@
 typedef struct mq_broker mq_broker;
 typedef struct mq_client mq_client;
 typedef struct mq_config mq_config;
+typedef struct mq_dead_letters mq_dead_letters;
 typedef struct mq_error mq_error;
 typedef struct mq_event mq_event;
 typedef struct mq_message mq_message;
@@ -72,6 +73,7 @@ const char *mq_receipt_transaction_id(const struct mq_receipt *receipt, size_t *
 const char *mq_receipt_region_id(const struct mq_receipt *receipt, size_t *len);
 void mq_receipt_free(struct mq_receipt *receipt);
 const char *mq_message_view_topic(const struct mq_message_view *view, size_t *len);
+const char *mq_message_view_origin_topic(const struct mq_message_view *view, size_t *len);
 const uint8_t *mq_message_view_body(const struct mq_message_view *view, size_t *len);
 const char *mq_message_view_tag(const struct mq_message_view *view, size_t *len);
 size_t mq_message_view_key_count(const struct mq_message_view *view);
@@ -425,6 +427,32 @@ struct mq_error *mq_pull_consumer_close_async(struct mq_pull_consumer *consumer,
                                               int64_t timeout_ms,
                                               struct mq_queue *queue,
                                               uint64_t tag);
+struct mq_error *mq_dead_letters_new(struct mq_client *client,
+                                     const char *group,
+                                     size_t group_len,
+                                     struct mq_dead_letters **letters);
+struct mq_error *mq_dead_letters_read(struct mq_dead_letters *letters,
+                                      size_t max,
+                                      struct mq_event **event);
+struct mq_error *mq_dead_letters_read_async(struct mq_dead_letters *letters,
+                                            size_t max,
+                                            struct mq_queue *queue,
+                                            uint64_t tag);
+struct mq_error *mq_dead_letters_rewind(struct mq_dead_letters *letters);
+struct mq_error *mq_dead_letters_rewind_async(struct mq_dead_letters *letters,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
+struct mq_error *mq_dead_letters_resend(struct mq_dead_letters *letters,
+                                        const struct mq_message_view *view,
+                                        struct mq_receipt **receipt);
+struct mq_error *mq_dead_letters_resend_async(struct mq_dead_letters *letters,
+                                              const struct mq_message_view *view,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
+struct mq_error *mq_dead_letters_cancel(struct mq_dead_letters *letters,
+                                        struct mq_queue *queue,
+                                        uint64_t tag);
+void mq_dead_letters_free(struct mq_dead_letters *letters);
 struct mq_error *mq_log_set_callback(mq_log_callback callback,
                                      void *user_data,
                                      int32_t level);

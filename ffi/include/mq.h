@@ -45,7 +45,7 @@
  * Version of the binary interface that this header describes. The high 16 bits are the major version, that of the SONAME
  * (`libmq.so.<major>`); the low 16 bits grow with every addition.
  */
-#define MQ_ABI_VERSION 2
+#define MQ_ABI_VERSION 3
 
 /**
  * Success. No `mq_error` ever has this code; `mq_error_code(NULL)` gives it.
@@ -270,6 +270,17 @@ typedef struct mq_client mq_client;
  * the functions that take it: it can be changed, used again or freed after the call.
  */
 typedef struct mq_config mq_config;
+
+/**
+ * The dead letters of one consumer group, from the oldest on: messages that it failed to consume too often. May be used
+ * from any thread, by several at once.
+ *
+ * Reading takes nothing away; brokers keep dead letters as long as other messages. The time limits of all calls are the
+ * client's own settings. Errors of those that ask brokers: `MQ_ERR_NETWORK`, `MQ_ERR_TIMEOUT`, `MQ_ERR_BROKER`, `MQ_ERR_CLOSED`,
+ * `MQ_ERR_STATE` (on a thread of the library), `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`; `MQ_ERR_DENIED` when the topic of the dead letters
+ * may not be read, as brokers up to 4.9.1 make it.
+ */
+typedef struct mq_dead_letters mq_dead_letters;
 
 /**
  * Why a call failed.
@@ -587,6 +598,11 @@ void mq_receipt_free(struct mq_receipt *receipt);
  * The topic. A retried message has the topic that it was sent to, not the group's retry topic.
  */
 const char *mq_message_view_topic(const struct mq_message_view *view, size_t *len);
+
+/**
+ * The topic that a retried message or a dead letter was first sent to; NULL for other messages.
+ */
+const char *mq_message_view_origin_topic(const struct mq_message_view *view, size_t *len);
 
 /**
  * The body, decompressed. `len` must not be NULL. NULL with length 0 for an empty body. No NUL follows.
@@ -1585,6 +1601,78 @@ struct mq_error *mq_pull_consumer_close_async(struct mq_pull_consumer *consumer,
                                               int64_t timeout_ms,
                                               struct mq_queue *queue,
                                               uint64_t tag);
+
+/**
+ * Gives access to the dead letters of a consumer group. No broker is asked yet. Free it with `mq_dead_letters_free`; there is
+ * nothing to close. Errors: `MQ_ERR_ARGUMENT`, `MQ_ERR_CLOSED`, `MQ_ERR_FORKED`.
+ */
+struct mq_error *mq_dead_letters_new(struct mq_client *client,
+                                     const char *group,
+                                     size_t group_len,
+                                     struct mq_dead_letters **letters);
+
+/**
+ * Gives up to `max` dead letters that follow those read before; none if there are no more at the moment.
+ *
+ * They come as an event, as those of `mq_pull_consumer_poll`: see `mq_event_message_count` and `mq_event_message`; free it
+ * with `mq_event_free`. `mq_message_view_origin_topic` tells where each was first sent to.
+ */
+struct mq_error *mq_dead_letters_read(struct mq_dead_letters *letters,
+                                      size_t max,
+                                      struct mq_event **event);
+
+/**
+ * As `mq_dead_letters_read`, without waiting: one `MQ_EVENT_DONE` with `tag` on `queue` has all the letters.
+ */
+struct mq_error *mq_dead_letters_read_async(struct mq_dead_letters *letters,
+                                            size_t max,
+                                            struct mq_queue *queue,
+                                            uint64_t tag);
+
+/**
+ * Begins again with the oldest; waits for a read that is under way.
+ */
+struct mq_error *mq_dead_letters_rewind(struct mq_dead_letters *letters);
+
+/**
+ * As `mq_dead_letters_rewind`, without waiting: an `MQ_EVENT_DONE` with `tag` on `queue`.
+ */
+struct mq_error *mq_dead_letters_rewind_async(struct mq_dead_letters *letters,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
+
+/**
+ * Sends a dead letter to the topic that it was first sent to, as a new message with a new id: same body, tag, keys, message
+ * group and properties of the application. All groups that subscribe to the topic get it. The letter itself stays.
+ *
+ * `receipt` may be NULL; otherwise free it with `mq_receipt_free`. Errors also as `mq_producer_send`; `MQ_ERR_ARGUMENT` when
+ * the message is no dead letter.
+ */
+struct mq_error *mq_dead_letters_resend(struct mq_dead_letters *letters,
+                                        const struct mq_message_view *view,
+                                        struct mq_receipt **receipt);
+
+/**
+ * As `mq_dead_letters_resend`, without waiting: the receipt comes with an `MQ_EVENT_DONE` with `tag` on `queue`. The view can be
+ * freed after the call.
+ */
+struct mq_error *mq_dead_letters_resend_async(struct mq_dead_letters *letters,
+                                              const struct mq_message_view *view,
+                                              struct mq_queue *queue,
+                                              uint64_t tag);
+
+/**
+ * Cancels the asynchronous calls that were made with `queue` and `tag` and are not done yet: their event is then an
+ * `MQ_ERR_CANCELLED`. A read that is cancelled may have passed over letters, which `mq_dead_letters_rewind` brings back.
+ */
+struct mq_error *mq_dead_letters_cancel(struct mq_dead_letters *letters,
+                                        struct mq_queue *queue,
+                                        uint64_t tag);
+
+/**
+ * Frees the access to dead letters. NULL is allowed. In a forked child nothing happens.
+ */
+void mq_dead_letters_free(struct mq_dead_letters *letters);
 
 /**
  * Hands the library's log lines up to `level` to `callback`; NULL or `MQ_LOG_OFF` stops that. The library logs nothing by

@@ -13,6 +13,7 @@ pub mod broker;
 mod call;
 pub mod client;
 pub mod config;
+pub mod dead_letters;
 pub mod error;
 pub mod event;
 pub mod faults;

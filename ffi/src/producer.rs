@@ -56,7 +56,7 @@ unsafe fn queue_of(
 ///
 /// # Safety
 /// `place` is NULL or can be written.
-unsafe fn give(receipt: mq_binding::SendReceipt, place: *mut *mut mq_receipt) {
+pub(crate) unsafe fn give(receipt: mq_binding::SendReceipt, place: *mut *mut mq_receipt) {
     if !place.is_null() {
         // SAFETY: not NULL, and writable as the caller promises.
         unsafe { place.write(Box::into_raw(Box::new(mq_receipt::new(receipt)))) };

@@ -20,6 +20,7 @@ pub struct mq_message_view {
     /// Kept so that its bytes can be lent.
     body: OnceLock<mq_binding::Bytes>,
     topic: LazyText,
+    origin_topic: LazyText,
     tag: LazyText,
     group: LazyText,
     message_id: LazyText,
@@ -38,6 +39,7 @@ impl mq_message_view {
             message,
             body: OnceLock::new(),
             topic: LazyText::default(),
+            origin_topic: LazyText::default(),
             tag: LazyText::default(),
             group: LazyText::default(),
             message_id: LazyText::default(),
@@ -49,6 +51,10 @@ impl mq_message_view {
             properties: OnceLock::new(),
             packed: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn message(&self) -> &MessageView {
+        &self.message
     }
 
     fn body(&self) -> &[u8] {
@@ -113,6 +119,16 @@ pub unsafe extern "C" fn mq_message_view_topic(
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
     unsafe { lend(view, len, |view| &view.topic, |message| Some(message.topic().into())) }
+}
+
+/// The topic that a retried message or a dead letter was first sent to; NULL for other messages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_message_view_origin_topic(
+    view: *const mq_message_view,
+    len: *mut usize,
+) -> *const c_char {
+    // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
+    unsafe { lend(view, len, |view| &view.origin_topic, |message| message.origin_topic().map(Cow::from)) }
 }
 
 /// The body, decompressed. `len` must not be NULL. NULL with length 0 for an empty body. No NUL follows.

@@ -64,6 +64,7 @@ void test_routing(void);
 void test_consumer(void);
 void test_views(void);
 void test_pull(void);
+void test_dead_letters(void);
 void test_broker(void);
 void test_faults(void);
 void test_close(void);

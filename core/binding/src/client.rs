@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::closing::Close;
 use crate::completion::Completion;
 use crate::config::Config;
+use crate::dead_letters::DeadLetters;
 use crate::deadline::deadline;
 use crate::event::Outcome;
 use crate::fork::Owned;
@@ -127,6 +128,17 @@ impl Client {
         let consumer = PullConsumer::new(self.clone(), settings);
         remember(&mut inner.children.lock().pull_consumers, consumer.downgrade());
         Ok(consumer)
+    }
+
+    /// The dead letters of a consumer group. No connection is made yet.
+    ///
+    /// # Errors
+    /// ARGUMENT: the group's name is not acceptable. CLOSED, FORKED.
+    pub fn dead_letters(&self, group: &str) -> Result<DeadLetters, Error> {
+        let inner = self.0.get()?;
+        let runtime = self.runtime()?;
+        let _inside = runtime.handle().enter();
+        Ok(DeadLetters::new(self.clone(), inner.client.dead_letters(group)?))
     }
 
     /// Closes the client and all that was made from it: consumers, then producers, then connections. Blocks up to

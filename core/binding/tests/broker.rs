@@ -242,3 +242,43 @@ fn faults_and_the_clock_reach_the_broker_and_outlive_a_restart() {
     client.close(Some(LONG)).unwrap();
     broker.stop(Some(LONG)).unwrap();
 }
+
+#[test]
+fn dead_letters_are_read_and_sent_again() {
+    let broker = Broker::start(&Config::new()).unwrap();
+    broker.create_topic("dying", 1).unwrap();
+    let client = client_of(&broker);
+    let producer = client.producer(&Config::new()).unwrap();
+    let queue = Queue::new();
+    let consumer = consumer_of(&client, &queue, "dying", &[]);
+    consumer.start(Some(LONG)).unwrap();
+    let letters = client.dead_letters("dying").unwrap();
+    assert!(letters.read(10).unwrap().is_empty());
+    producer.send(Message::new("dying", "x").tag("t"), Some(LONG)).unwrap();
+    let (_, token) = next_message(&queue);
+    token.reply(ConsumeResult::Later { delay_level: Some(-1) }).unwrap();
+    let deadline = std::time::Instant::now() + LONG;
+    let letter = loop {
+        assert!(std::time::Instant::now() < deadline, "no dead letter came");
+        if let Some(letter) = letters.read(10).unwrap().pop() {
+            break letter;
+        }
+        assert_eq!(Queue::new().poll(&mut Vec::new(), 1, Duration::from_millis(20)).unwrap(), 0);
+    };
+    assert_eq!((letter.origin_topic(), letter.tag()), (Some("dying"), Some("t")));
+    letters.rewind().unwrap();
+    let events = Queue::new();
+    letters.read_async(10, &events, 1).unwrap();
+    match next(&events) {
+        Event::Done { tag: 1, result: Ok(Outcome::Polled(again)) } => assert_eq!(again.len(), 1),
+        other => panic!("{other:?}"),
+    }
+    letters.resend_async(&letter, &events, 2).unwrap();
+    assert!(matches!(next(&events), Event::Done { tag: 2, result: Ok(Outcome::Sent(_)) }));
+    let (message, token) = next_message(&queue);
+    assert_eq!((message.body(), message.origin_topic()), (letter.body(), None));
+    token.reply(ConsumeResult::Success).unwrap();
+    client.close(Some(LONG)).unwrap();
+    assert_eq!(letters.read(10).unwrap_err().code(), ErrorCode::Closed);
+    broker.stop(Some(LONG)).unwrap();
+}

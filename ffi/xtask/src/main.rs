@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The families of the header, in its order: the files of `ffi/src` that export functions.
-const FAMILIES: [&str; 18] = [
+const FAMILIES: [&str; 19] = [
     "version",
     "error",
     "config",
@@ -22,6 +22,7 @@ const FAMILIES: [&str; 18] = [
     "push_consumer",
     "pull_consumer",
     "pull_consumer_async",
+    "dead_letters",
     "log",
     "broker",
     "faults",
