@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 ENV := source .ci/env
 
-.PHONY: demo test bench interop crash lint docs build install features clean help
+.PHONY: demo test bench interop soak crash lint docs build install features clean help
 
 demo: build          ## install what is missing, build, and send real data through all five languages
 	$(ENV); python3 -m tests.demo
@@ -24,6 +24,10 @@ docs: build          ## the API pages of every language, into build/docs
 
 crash: build         ## kills a broker under load ROUNDS times (20) and checks that nothing is lost; SEED=n repeats a run
 	MQ_BIN=$(CARGO_TARGET_DIR)/release/mq $(CARGO_TARGET_DIR)/release/mq-crash --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
+
+MINUTES ?= 10
+soak: build          ## all clients under faults at random for MINUTES (10); SEED=n repeats one
+	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: install        ## formatting and lints of every language
 	.ci/lint

@@ -7,12 +7,14 @@ import json
 import os
 import signal
 from collections.abc import Iterable
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Protocol
 
-from tests.harness.runner import Runner, RunnerDied, body_of
+from tests.harness.runner import Runner, RunnerDied, RunnerError, body_of, message
 from tests.interop import peers, remoting
-from tests.interop.peers import Fields, Peer
+from tests.interop.peers import Fields, Peer, PeerFailed
+from tests.interop.processes import wait_for
 
 GET_CONSUMER_LIST_BY_GROUP = 38
 
@@ -30,11 +32,31 @@ class Member(Protocol):
     def leave(self) -> None:
         """Closes the consumer."""
 
+    def produce(self, namesrv: str, group: str) -> None:
+        """Opens the producer."""
+
+    def stop_producing(self) -> None:
+        """Closes the producer."""
+
+    def send(self, topic: str, word: str, number: int) -> str:
+        """Sends `text(word, number)`; returns the broker that acknowledged it, or an error that is `SEND_FAILED`."""
+
     def found(self) -> list[Fields]:
         """All deliveries of this process so far: queue, offset, broker and body of each."""
 
+    def drain(self) -> list[Fields]:
+        """The deliveries since the last call, which are not kept; not to be mixed with `found`."""
+
     def end(self) -> None:
         """Ends the process, also a frozen one."""
+
+
+SEND_FAILED = (PeerFailed, RunnerError, RunnerDied, FutureTimeout)
+
+
+def text(word: str, number: int) -> str:
+    """The body of a message of the load."""
+    return f"{word}-{number:06d}:"
 
 
 class Theirs:
@@ -55,14 +77,30 @@ class Theirs:
         """See `Member`."""
         self.peer.call("close", name="member")
 
+    def produce(self, namesrv: str, group: str) -> None:
+        """See `Member`."""
+        self.peer.call("producer", name="load", namesrv=namesrv, group=group)
+
+    def stop_producing(self) -> None:
+        """Closes the producer."""
+        self.peer.call("close", name="load")
+
+    def send(self, topic: str, word: str, number: int) -> str:
+        """See `Member`."""
+        (receipt,) = self.peer.send("load", topic, prefix=f"{word}-", first=number)
+        return str(receipt["broker"])
+
     def found(self) -> list[Fields]:
         """See `Member`."""
         return self.peer.messages("member")
 
+    def drain(self) -> list[Fields]:
+        """See `Member`."""
+        return self.peer.take("member")
+
     def end(self) -> None:
         """See `Member`."""
-        self.peer.process.kill()
-        self.peer.close()
+        self.peer.kill()
 
 
 class Ours:
@@ -96,8 +134,30 @@ class Ours:
         """See `Member`."""
         self.runner.call("client.close", client=f"member-{self._joined}")
 
+    def produce(self, namesrv: str, group: str) -> None:
+        """See `Member`."""
+        settings = {"instance_name": f"{self.mark}-load", "poll_name_server_interval": "1s"}
+        self.runner.call("client.open", client="load", namesrv=namesrv, settings=settings)
+        self.runner.call("producer.open", producer="load", client="load", group=group, settings={"send_timeout": "10s"})
+
+    def stop_producing(self) -> None:
+        """See `Member`."""
+        self.runner.call("client.close", client="load")
+
+    def send(self, topic: str, word: str, number: int) -> str:
+        """See `Member`. The receipt names no broker."""
+        sent = message(topic, text(word, number).encode())
+        self.runner.call("send", producer="load", message=sent, mode="sync")
+        return ""
+
     def found(self) -> list[Fields]:
         """See `Member`."""
+        self._found += self.drain()
+        return self._found
+
+    def drain(self) -> list[Fields]:
+        """See `Member`."""
+        found: list[Fields] = []
         for number in range(1, self._joined + 1):
             with contextlib.suppress(TimeoutError):
                 while True:
@@ -105,15 +165,15 @@ class Ours:
                     if event["event"] == "message":
                         m = event["message"]
                         delivery = {"queue": m["queue_id"], "offset": m["queue_offset"], "broker": m["broker_name"]}
-                        self._found.append(delivery | {"body": body_of(m).decode()})
-        return self._found
+                        found.append(delivery | {"body": body_of(m).decode()})
+        return found
 
     def end(self) -> None:
         """See `Member`."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        with contextlib.suppress(RunnerDied):
-            self.runner.close()
+        wait_for("its last lines are read", lambda: not self.runner.alive, 10)
+        self.runner.close()
 
 
 def make(kind: str, work: Path) -> Member:

@@ -24,9 +24,11 @@ The body of message i is `prefix`, six digits, ':' and letters up to `size`; see
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -61,7 +63,7 @@ def sha256(data: bytes) -> str:
 
 
 class Peer:
-    """One running peer. Not for several threads at once."""
+    """One running peer; any thread may call it, and it answers one call after the other."""
 
     def __init__(self, name: str, command: Sequence[str], env: dict[str, str] | None = None) -> None:
         self.workspace = Workspace(f"peer-{name}-")
@@ -73,6 +75,7 @@ class Peer:
         self._events: list[Fields] = []
         self._news = threading.Condition()
         self._last = 0
+        self._writing = threading.Lock()
         self._reader = threading.Thread(target=self._read, name=f"{name}-reader", daemon=True)
         self._reader.start()
         self._until("it is ready", lambda: self._ready or None, 60)
@@ -109,12 +112,16 @@ class Peer:
 
     def call(self, op: str, seconds: float = 90, **arguments: Any) -> Fields:
         """Runs one command and returns its answer; PeerFailed when it is not ok."""
-        self._last += 1
-        number = self._last
-        assert self.process.child.stdin is not None
-        line = json.dumps({"id": number, "op": op} | arguments) + "\n"
-        self.process.child.stdin.write(line.encode())
-        self.process.child.stdin.flush()
+        with self._writing:
+            self._last += 1
+            number = self._last
+            assert self.process.child.stdin is not None
+            line = json.dumps({"id": number, "op": op} | arguments) + "\n"
+            try:
+                self.process.child.stdin.write(line.encode())
+                self.process.child.stdin.flush()
+            except (OSError, ValueError) as error:
+                raise PeerFailed(f"{self.name} does not listen: {error}\n{self.process.tail()}") from None
         answer: Fields = self._until(f"the answer to {line.strip()}", lambda: self._answers.pop(number, None), seconds)
         if not answer["ok"]:
             raise PeerFailed(f"{self.name}: {op} failed: {answer['error']}\n{self.process.tail()}")
@@ -141,6 +148,13 @@ class Peer:
         with self._news:
             return [e for e in self._events if e["consumer"] == consumer]
 
+    def take(self, consumer: str) -> list[Fields]:
+        """The deliveries to a consumer since the last call; they are not kept."""
+        with self._news:
+            taken = [e for e in self._events if e["consumer"] == consumer]
+            self._events = [e for e in self._events if e["consumer"] != consumer]
+            return taken
+
     def wait_messages(self, consumer: str, enough: Callable[[list[Fields]], bool], seconds: float = 60) -> list[Fields]:
         """Waits until the deliveries to a consumer satisfy `enough`; returns them."""
 
@@ -154,6 +168,13 @@ class Peer:
         except PeerFailed as e:
             have = [(m["topic"], m["queue"], m["offset"], m.get("body")) for m in self.messages(consumer)]
             raise PeerFailed(f"{e}\ndelivered to {consumer} so far: {len(have)}: {have[:20]}") from None
+
+    def kill(self) -> None:
+        """SIGKILL; what it had told before is kept."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._reader.join(10)
+        self.close()
 
     def close(self) -> None:
         """Ends the peer by closing its input, which makes it shut its clients down; after 30 s by force."""
