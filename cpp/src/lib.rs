@@ -124,6 +124,15 @@ mod ffi {
         fn kill(self: &CoreBroker) -> Result<()>;
         fn restart(self: &CoreBroker) -> Result<()>;
         fn stop(self: &CoreBroker) -> Result<()>;
+        fn fail_next(self: &CoreBroker, request: &str, response: &str, times: u32) -> Result<()>;
+        fn delay_next(self: &CoreBroker, request: &str, millis: u64, times: u32) -> Result<()>;
+        fn drop_next(self: &CoreBroker, request: &str, times: u32) -> Result<()>;
+        fn lose_answer_next(self: &CoreBroker, request: &str, times: u32) -> Result<()>;
+        fn refuse_connections(self: &CoreBroker, refuse: bool) -> Result<()>;
+        fn clear_faults(self: &CoreBroker) -> Result<()>;
+        fn advance_clock(self: &CoreBroker, millis: u64) -> Result<()>;
+        fn set_clock(self: &CoreBroker, millis: i64) -> Result<()>;
+        fn clock(self: &CoreBroker) -> Result<i64>;
 
         fn set_log(level: i32, handler: UniquePtr<LogHandler>) -> Result<()>;
     }
@@ -537,6 +546,42 @@ impl CoreBroker {
 
     fn stop(&self) -> Result<(), Joined> {
         call(|| self.0.stop(None))
+    }
+
+    fn fail_next(&self, request: &str, response: &str, times: u32) -> Result<(), Joined> {
+        call(|| self.0.fail_next(request, response, times))
+    }
+
+    fn delay_next(&self, request: &str, millis: u64, times: u32) -> Result<(), Joined> {
+        call(|| self.0.delay_next(request, Duration::from_millis(millis), times))
+    }
+
+    fn drop_next(&self, request: &str, times: u32) -> Result<(), Joined> {
+        call(|| self.0.drop_next(request, times))
+    }
+
+    fn lose_answer_next(&self, request: &str, times: u32) -> Result<(), Joined> {
+        call(|| self.0.lose_answer_next(request, times))
+    }
+
+    fn refuse_connections(&self, refuse: bool) -> Result<(), Joined> {
+        call(|| self.0.refuse_connections(refuse))
+    }
+
+    fn clear_faults(&self) -> Result<(), Joined> {
+        call(|| self.0.clear_faults())
+    }
+
+    fn advance_clock(&self, millis: u64) -> Result<(), Joined> {
+        call(|| self.0.advance_clock(Duration::from_millis(millis)))
+    }
+
+    fn set_clock(&self, millis: i64) -> Result<(), Joined> {
+        call(|| self.0.set_clock(millis))
+    }
+
+    fn clock(&self) -> Result<i64, Joined> {
+        call(|| self.0.clock())
     }
 }
 

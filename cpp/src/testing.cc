@@ -8,6 +8,18 @@ using detail::guarded;
 
 namespace testing {
 
+namespace {
+
+/// A time span in milliseconds that is not negative.
+std::uint64_t forward(std::chrono::milliseconds time) {
+  if (time.count() >= 0) return static_cast<std::uint64_t>(time.count());
+  throw ArgumentError({ErrorCode::Argument, "ARGUMENT",
+                       "a delay of " + std::to_string(time.count()) + " ms is not possible; give 0 or more",
+                       std::nullopt, false, false, false});
+}
+
+}  // namespace
+
 Broker::Broker(Options options, std::string data) {
   if (!data.empty()) options.set("data_dir", std::move(data));
   auto settings = detail::settings(options);
@@ -41,6 +53,44 @@ void Broker::restart() {
 
 void Broker::stop() {
   guarded([&] { state_->core->stop(); });
+}
+
+void Faults::fail_next(std::string_view request, std::string_view response, std::uint32_t times) {
+  guarded([&] { state_->core->fail_next(detail::text(request), detail::text(response), times); });
+}
+
+void Faults::delay_next(std::string_view request, std::chrono::milliseconds delay, std::uint32_t times) {
+  guarded([&] { state_->core->delay_next(detail::text(request), forward(delay), times); });
+}
+
+void Faults::drop_next(std::string_view request, std::uint32_t times) {
+  guarded([&] { state_->core->drop_next(detail::text(request), times); });
+}
+
+void Faults::lose_answer_next(std::string_view request, std::uint32_t times) {
+  guarded([&] { state_->core->lose_answer_next(detail::text(request), times); });
+}
+
+void Faults::refuse_connections(bool refuse) {
+  guarded([&] { state_->core->refuse_connections(refuse); });
+}
+
+void Faults::clear() {
+  guarded([&] { state_->core->clear_faults(); });
+}
+
+void Clock::advance(std::chrono::milliseconds time) {
+  guarded([&] { state_->core->advance_clock(forward(time)); });
+}
+
+void Clock::set(std::chrono::system_clock::time_point time) {
+  using std::chrono::milliseconds;
+  guarded([&] { state_->core->set_clock(std::chrono::duration_cast<milliseconds>(time.time_since_epoch()).count()); });
+}
+
+std::chrono::system_clock::time_point Clock::now() const {
+  std::chrono::milliseconds millis(guarded([&] { return state_->core->clock(); }));
+  return std::chrono::system_clock::time_point(millis);
 }
 
 }  // namespace testing

@@ -189,6 +189,33 @@ TEST(Broker, KilledAndRestartedOnItsData) {
   EXPECT_EQ(arrived.get_future().get(), "before");
 }
 
+TEST(Broker, FaultsOnRequest) {
+  Broker broker;
+  broker.create_topic("faulty", 1);
+  Client client(broker.address());
+  auto producer = client.producer("senders");
+  EXPECT_EQ(producer.send(Message("faulty", "x")).queue_offset, 0);
+  broker.faults().fail_next("SEND_MESSAGE", "MESSAGE_ILLEGAL");
+  refused<libmq::Error>(ErrorCode::Broker, "MESSAGE_ILLEGAL", [&] { producer.send(Message("faulty", "x")); });
+  broker.faults().lose_answer_next("SEND_MESSAGE");
+  refused<libmq::TimeoutError>(ErrorCode::Timeout, "", [&] { producer.send(Message("faulty", "x"), 300ms); });
+  broker.faults().delay_next("SEND_MESSAGE", 10ms, 2);
+  broker.faults().clear();
+  EXPECT_EQ(producer.send(Message("faulty", "x")).queue_offset, 2);
+  refused<libmq::ArgumentError>(ErrorCode::Argument, "SEND_MESAGE", [&] { broker.faults().drop_next("SEND_MESAGE"); });
+  refused<libmq::ArgumentError>(ErrorCode::Argument, "-1", [&] { broker.faults().delay_next("PULL_MESSAGE", -1ms); });
+}
+
+TEST(Broker, ItsClockMoves) {
+  Broker broker;
+  auto clock = broker.clock();
+  const auto before = clock.now();
+  clock.advance(2h);
+  EXPECT_GE(clock.now() - before, 2h);
+  clock.set(before);
+  EXPECT_LT(clock.now() - before, 1h);
+}
+
 TEST(Log, EventsReachTheHandler) {
   std::mutex mutex;
   std::vector<std::string> lines;

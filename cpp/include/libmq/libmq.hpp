@@ -342,6 +342,45 @@ void set_log_handler(LogLevel level,
 
 namespace testing {
 
+/// What a broker under test does wrong on request. Requests and answers are named as in RocketMQ (`SEND_MESSAGE` stands
+/// for all requests that send, `PULL_MESSAGE` for both that pull); faults of one request apply one after the other.
+class Faults {
+ public:
+  /// The next `times` requests are not carried out; their answer has the code `response`, such as `SYSTEM_BUSY`.
+  void fail_next(std::string_view request, std::string_view response, std::uint32_t times = 1);
+  /// The next `times` requests are handled after `delay`; others go on meanwhile.
+  void delay_next(std::string_view request, std::chrono::milliseconds delay, std::uint32_t times = 1);
+  /// The next `times` requests are not carried out; their connections are closed.
+  void drop_next(std::string_view request, std::uint32_t times = 1);
+  /// The next `times` requests are carried out, but not answered.
+  void lose_answer_next(std::string_view request, std::uint32_t times = 1);
+  /// Whether new connections are closed at once; open ones stay.
+  void refuse_connections(bool refuse = true);
+  /// Takes all faults back.
+  void clear();
+
+ private:
+  friend class Broker;
+  explicit Faults(std::shared_ptr<detail::BrokerState> state) : state_(std::move(state)) {}
+  std::shared_ptr<detail::BrokerState> state_;
+};
+
+/// The time of a broker under test: delays, retries and expiry follow it.
+class Clock {
+ public:
+  /// Moves it forward; what becomes due is delivered at once.
+  void advance(std::chrono::milliseconds time);
+  /// Sets it.
+  void set(std::chrono::system_clock::time_point time);
+  /// What it shows.
+  std::chrono::system_clock::time_point now() const;
+
+ private:
+  friend class Broker;
+  explicit Clock(std::shared_ptr<detail::BrokerState> state) : state_(std::move(state)) {}
+  std::shared_ptr<detail::BrokerState> state_;
+};
+
 /// A NameServer and broker inside this process, on free loopback ports.
 class Broker {
  public:
@@ -358,6 +397,10 @@ class Broker {
   /// Starts it again on the same data and ports.
   void restart();
   void stop();
+  /// Faults to provoke; they stay over a stop, a kill and a restart.
+  Faults faults() const { return Faults(state_); }
+  /// The clock that can be moved.
+  Clock clock() const { return Clock(state_); }
 
   Broker(Broker&&) noexcept = default;
   Broker& operator=(Broker&&) noexcept = default;
