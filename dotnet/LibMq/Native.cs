@@ -187,5 +187,22 @@ namespace LibMq
         [DllImport(Library)] internal static extern IntPtr mq_broker_kill(BrokerHandle broker);
         [DllImport(Library)] internal static extern IntPtr mq_broker_restart(BrokerHandle broker);
         [DllImport(Library)] internal static extern void mq_broker_free(IntPtr broker);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_broker_fail_next(BrokerHandle broker, [MarshalAs(UnmanagedType.LPUTF8Str)] string request,
+            UIntPtr requestLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string response, UIntPtr responseLength, uint times);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_broker_delay_next(BrokerHandle broker, [MarshalAs(UnmanagedType.LPUTF8Str)] string request,
+            UIntPtr length, long delay, uint times);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_broker_drop_next(BrokerHandle broker, [MarshalAs(UnmanagedType.LPUTF8Str)] string request,
+            UIntPtr length, uint times);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_broker_lose_answer_next(BrokerHandle broker,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string request, UIntPtr length, uint times);
+        [DllImport(Library)] internal static extern IntPtr mq_broker_refuse_connections(BrokerHandle broker, int refuse);
+        [DllImport(Library)] internal static extern IntPtr mq_broker_clear_faults(BrokerHandle broker);
+        [DllImport(Library)] internal static extern IntPtr mq_broker_advance_clock(BrokerHandle broker, long millis);
+        [DllImport(Library)] internal static extern IntPtr mq_broker_set_clock(BrokerHandle broker, long millis);
+        [DllImport(Library)] internal static extern IntPtr mq_broker_clock(BrokerHandle broker, out long millis);
     }
 }

@@ -283,4 +283,33 @@ final class TroubleTest extends World
         self::assertSame(0, $status, implode("\n", $output));
         self::assertContains('billed order 42: 42 apples', $output);
     }
+
+    public function testFaultsOnRequest(): void
+    {
+        $faults = $this->broker->faults();
+        $send = fn (?float $timeout = null): int => $this->producer->send(new Message($this->topic, 'x', messageGroup: 'one'), $timeout)->queueOffset;
+        self::assertSame(0, $send());
+        $faults->failNext('SEND_MESSAGE', 'MESSAGE_ILLEGAL');
+        self::refused(MqException::class, static fn () => $send(), 'MESSAGE_ILLEGAL');
+        $faults->loseAnswerNext('SEND_MESSAGE');
+        self::refused(TimeoutException::class, static fn () => $send(0.3), $this->topic);
+        $faults->delayNext('SEND_MESSAGE', 60, 5);
+        $faults->dropNext('SEND_MESSAGE', 5);
+        $faults->refuseConnections();
+        $faults->clear();
+        self::assertSame(2, $send());
+        self::refused(ArgumentException::class, static fn () => $faults->dropNext('SEND_MESAGE'), 'SEND_MESAGE');
+        self::refused(ArgumentException::class, static fn () => $faults->delayNext('SEND_MESSAGE', -1), '-1');
+    }
+
+    public function testTheClockMoves(): void
+    {
+        $clock = $this->broker->clock();
+        $before = $clock->now();
+        $clock->advance(7200);
+        self::assertGreaterThanOrEqual($before + 7200, $clock->now());
+        $clock->set($before);
+        self::assertLessThan($before + 3600, $clock->now());
+        self::refused(ArgumentException::class, static fn () => $clock->advance(-1), '-1');
+    }
 }

@@ -20,11 +20,19 @@ namespace LibMq.Testing
     {
         private readonly BrokerHandle _handle;
 
+        /// <summary>Faults to provoke; they stay over a stop, a kill and a restart.</summary>
+        public Faults Faults { get; }
+
+        /// <summary>The clock that can be moved.</summary>
+        public Clock Clock { get; }
+
         /// <summary>Starts a broker with Apache's own settings of <c>broker.conf</c>, by name, where they are given.</summary>
         public Broker(BrokerOptions? options = null)
         {
             using var config = (options ?? new BrokerOptions()).ToConfig();
             Native.Check(Native.mq_broker_start(config, out _handle));
+            Faults = new Faults(this);
+            Clock = new Clock(this);
         }
 
         /// <summary>The NameServer's <c>host:port</c>: what clients want to know.</summary>
@@ -36,7 +44,7 @@ namespace LibMq.Testing
         /// <summary>Where its data is.</summary>
         public unsafe string DataDirectory => Native.Text(Native.mq_broker_data_dir(Open, out var length), length) ?? "";
 
-        private BrokerHandle Open => _handle.IsClosed ? throw new MqClosedException(IntPtr.Zero) : _handle;
+        internal BrokerHandle Open => _handle.IsClosed ? throw new MqClosedException(IntPtr.Zero) : _handle;
 
         /// <summary>Creates a topic, or changes the number of its queues.</summary>
         public void CreateTopic(string name, int queues = 4) =>

@@ -236,5 +236,36 @@ namespace LibMq.Tests
                 await Task.Delay(10);
             }
         }
+
+        [Test]
+        public async Task FaultsOnRequest()
+        {
+            await using var producer = Client.CreateProducer(new ProducerOptions { Group = "senders" });
+            Task<SendReceipt> Send(TimeSpan? timeout = null) =>
+                producer.SendAsync(new Message(Topic, "x") { MessageGroup = "one" }, timeout);
+            Check.Equal(0L, (await Send()).QueueOffset, "offset");
+            Broker.Faults.FailNext("SEND_MESSAGE", "MESSAGE_ILLEGAL");
+            await Check.ThrowsAsync<MqException>(() => Send(), "MESSAGE_ILLEGAL");
+            Broker.Faults.LoseAnswerNext("SEND_MESSAGE");
+            await Check.ThrowsAsync<MqTimeoutException>(() => Send(TimeSpan.FromMilliseconds(300)), Topic);
+            Broker.Faults.DelayNext("SEND_MESSAGE", TimeSpan.FromMinutes(1), 5);
+            Broker.Faults.DropNext("SEND_MESSAGE", 5);
+            Broker.Faults.RefuseConnections();
+            Broker.Faults.Clear();
+            Check.Equal(2L, (await Send()).QueueOffset, "offset");
+            await Check.Throws<MqArgumentException>(() => Broker.Faults.DropNext("SEND_MESAGE"), "SEND_MESAGE");
+            await Check.Throws<ArgumentOutOfRangeException>(() => Broker.Faults.DropNext("SEND_MESSAGE", -1), "times");
+        }
+
+        [Test]
+        public async Task TheClockMoves()
+        {
+            var before = Broker.Clock.Now;
+            Broker.Clock.Advance(TimeSpan.FromHours(2));
+            Check.True(Broker.Clock.Now - before >= TimeSpan.FromHours(2), "moved");
+            Broker.Clock.Set(before);
+            Check.True(Broker.Clock.Now - before < TimeSpan.FromHours(1), "set back");
+            await Check.Throws<MqArgumentException>(() => Broker.Clock.Advance(TimeSpan.FromSeconds(-1)), "-1000");
+        }
     }
 }

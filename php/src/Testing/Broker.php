@@ -79,4 +79,16 @@ final class Broker
     {
         Library::check(Library::get()->mq_broker_restart($this->handle));
     }
+
+    /** Faults to provoke; they stay over a stop, a kill and a restart. */
+    public function faults(): Faults
+    {
+        return new Faults($this, $this->handle);
+    }
+
+    /** The clock that can be moved. */
+    public function clock(): Clock
+    {
+        return new Clock($this, $this->handle);
+    }
 }
