@@ -262,9 +262,9 @@ namespace LibMq.Tests
         {
             var before = Broker.Clock.Now;
             Broker.Clock.Advance(TimeSpan.FromHours(2));
-            Check.True(Broker.Clock.Now - before >= TimeSpan.FromHours(2), "moved");
+            Check.That(Broker.Clock.Now - before >= TimeSpan.FromHours(2), "moved");
             Broker.Clock.Set(before);
-            Check.True(Broker.Clock.Now - before < TimeSpan.FromHours(1), "set back");
+            Check.That(Broker.Clock.Now - before < TimeSpan.FromHours(1), "set back");
             await Check.Throws<MqArgumentException>(() => Broker.Clock.Advance(TimeSpan.FromSeconds(-1)), "-1000");
         }
     }
