@@ -196,7 +196,7 @@ TEST(Broker, FaultsOnRequest) {
   auto producer = client.producer("senders");
   EXPECT_EQ(producer.send(Message("faulty", "x")).queue_offset, 0);
   broker.faults().fail_next("SEND_MESSAGE", "MESSAGE_ILLEGAL");
-  refused<libmq::Error>(ErrorCode::Broker, "MESSAGE_ILLEGAL", [&] { producer.send(Message("faulty", "x")); });
+  refused<libmq::ArgumentError>(ErrorCode::Argument, "MESSAGE_ILLEGAL", [&] { producer.send(Message("faulty", "x")); });
   broker.faults().lose_answer_next("SEND_MESSAGE");
   refused<libmq::TimeoutError>(ErrorCode::Timeout, "", [&] { producer.send(Message("faulty", "x"), 300ms); });
   broker.faults().delay_next("SEND_MESSAGE", 10ms, 2);

@@ -245,9 +245,9 @@ namespace LibMq.Tests
                 producer.SendAsync(new Message(Topic, "x") { MessageGroup = "one" }, timeout);
             Check.Equal(0L, (await Send()).QueueOffset, "offset");
             Broker.Faults.FailNext("SEND_MESSAGE", "MESSAGE_ILLEGAL");
-            await Check.ThrowsAsync<MqException>(() => Send(), "MESSAGE_ILLEGAL");
+            await Check.ThrowsAsync<MqArgumentException>(() => Send(), "MESSAGE_ILLEGAL");
             Broker.Faults.LoseAnswerNext("SEND_MESSAGE");
-            await Check.ThrowsAsync<MqTimeoutException>(() => Send(TimeSpan.FromMilliseconds(300)), Topic);
+            await Check.ThrowsAsync<MqTimeoutException>(() => Send(TimeSpan.FromMilliseconds(300)), "no answer");
             Broker.Faults.DelayNext("SEND_MESSAGE", TimeSpan.FromMinutes(1), 5);
             Broker.Faults.DropNext("SEND_MESSAGE", 5);
             Broker.Faults.RefuseConnections();
