@@ -25,6 +25,8 @@ final class Client
     private int $lastTag = 0;
     /** @var array<int, callable(CData): void> what to do when the event with a tag comes */
     private array $pending = [];
+    /** @var array<int, \Closure(CData): void> what to do when the queues change that a watch is for */
+    private array $watching = [];
     /** @var array<int, \WeakReference<PushConsumer>> */
     private array $consumers = [];
     /** @var \SplQueue<CData> events with messages that no listener has seen yet */
@@ -88,15 +90,42 @@ final class Client
      *                                                                   'paid || refunded'
      * @param array<string, string|int|float|bool|null> $settings        by name
      * @param (callable(MessageView, \Throwable): mixed)|null $onListenerError called for what a listener throws; error_log() unless given
+     * @param (callable(string, string): mixed)|null     $onWarning       called with name and text when something about the group is
+     *                                                                    wrong, such as members with other subscriptions;
+     *                                                                    error_log() unless given
      */
-    public function pushConsumer(string $group, array $subscriptions, array $settings = [], ?callable $onListenerError = null): PushConsumer
-    {
+    public function pushConsumer(
+        string $group,
+        array $subscriptions,
+        array $settings = [],
+        ?callable $onListenerError = null,
+        ?callable $onWarning = null,
+    ): PushConsumer {
         $this->checkOpen();
         $tag = $this->nextTag();
         $all = ['group' => $group] + $settings;
-        $consumer = new PushConsumer($this, $this->handle, $this->queue, $tag, $all, $subscriptions, $onListenerError);
+        $consumer = new PushConsumer($this, $this->handle, $this->queue, $tag, $all, $subscriptions, $onListenerError, $onWarning);
         $this->consumers[$tag] = \WeakReference::create($consumer);
         return $consumer;
+    }
+
+    /**
+     * Makes a consumer that asks for its messages itself.
+     *
+     * @param string                                    $group    the consumer group; its members share the queues
+     * @param array<string, string|int|float|bool|null> $settings by name
+     */
+    public function pullConsumer(string $group, array $settings = []): PullConsumer
+    {
+        $this->checkOpen();
+        return new PullConsumer($this, $this->handle, ['group' => $group] + $settings);
+    }
+
+    /** The dead letters of a consumer group: what was delivered as often as allowed and never accepted. */
+    public function deadLetters(string $group): DeadLetters
+    {
+        $this->checkOpen();
+        return new DeadLetters($this, $this->handle, $group);
     }
 
     /**
@@ -183,6 +212,59 @@ final class Client
     }
 
     /**
+     * Begins a call and waits for its event, so that signal handlers run meanwhile.
+     *
+     * @internal
+     *
+     * @template T
+     *
+     * @param callable(CData, int): ?CData $call   gets the queue and the tag
+     * @param callable(CData): T           $take   gets the event
+     * @param callable(CData, int): ?CData $cancel gets the queue and the tag, if a signal handler throws
+     *
+     * @return T
+     */
+    public function wait(callable $call, callable $take, callable $cancel): mixed
+    {
+        $done = false;
+        $error = null;
+        $result = null;
+        $tag = $this->begin($call, static function (CData $event) use (&$done, &$error, &$result, $take): void {
+            $done = true;
+            $failed = Library::get()->mq_event_error($event);
+            if ($failed !== null) {
+                $error = Library::describe($failed);
+            } else {
+                $result = $take($event);
+            }
+        });
+        try {
+            while (!$done) {
+                $this->pump(0.1);
+            }
+        } finally {
+            if (!$done) {
+                Library::check($cancel($this->queue->handle, $tag));
+            }
+        }
+        return $error === null ? $result : throw $error;
+    }
+
+    /**
+     * A number for queue changes, and what to do when they come.
+     *
+     * @internal
+     *
+     * @param \Closure(CData): void $changed
+     */
+    public function watch(\Closure $changed): int
+    {
+        $tag = $this->nextTag();
+        $this->watching[$tag] = $changed;
+        return $tag;
+    }
+
+    /**
      * Takes events without calling listeners; messages stay in the inbox for poll().
      *
      * @internal
@@ -192,11 +274,17 @@ final class Client
         $ffi = Library::get();
         $events = $this->queue->take($timeout);
         foreach ($events as $event) {
-            if ($ffi->mq_event_kind($event) === Library::EVENT_MESSAGE) {
+            $kind = $ffi->mq_event_kind($event);
+            if ($kind === Library::EVENT_MESSAGE || $kind === Library::EVENT_WARNING) {
                 $this->inbox->enqueue($event);
                 continue;
             }
             $tag = $ffi->mq_event_tag($event);
+            if ($kind === Library::EVENT_QUEUE_CHANGE) {
+                ($this->watching[$tag] ?? null)?->__invoke($event);
+                $ffi->mq_event_free($event);
+                continue;
+            }
             if (isset($this->pending[$tag])) {
                 $done = $this->pending[$tag];
                 unset($this->pending[$tag]);

@@ -9,16 +9,19 @@ namespace LibMq;
 /** A listener's answer. A listener that throws means later; one that returns anything else than a ConsumeResult, success. */
 final class ConsumeResult
 {
+    /** @param int $kind as in mq.h: 0 success, 1 later, 2 suspend */
     private function __construct(
-        public readonly bool $isLater,
-        public readonly ?int $delayLevel,
+        /** @internal */
+        public readonly int $kind,
+        /** @internal a delay level or milliseconds */
+        public readonly int $detail = 0,
     ) {
     }
 
     /** The message is done. */
     public static function success(): self
     {
-        return new self(false, null);
+        return new self(0);
     }
 
     /**
@@ -29,6 +32,17 @@ final class ConsumeResult
      */
     public static function later(?int $delayLevel = null): self
     {
-        return new self(true, $delayLevel);
+        return new self(1, $delayLevel ?? 0);
+    }
+
+    /**
+     * Deliver it again after a pause in which its queue waits, so that no message overtakes it; for consumers with
+     * consume_mode orderly, to others the same as later().
+     *
+     * @param float|null $seconds the pause; the setting suspend_current_queue_time, 1 second unless set
+     */
+    public static function suspend(?float $seconds = null): self
+    {
+        return new self(2, $seconds === null ? 0 : max(1, (int) round($seconds * 1000)));
     }
 }

@@ -20,6 +20,9 @@ final class Message
      * @param array<string, string> $properties   the user's own; names that RocketMQ uses itself are refused
      * @param string|null           $messageGroup sharding key: messages of one group go to one queue, in order
      * @param int                   $delayLevel   delays the delivery by one of the broker's levels, 1 to 18; 0 is no delay
+     * @param bool                  $waitStore    whether the receipt waits until the message is as safe as the broker is set to
+     *                                            make it; false answers as soon as it is taken
+     * @param int                   $flag         a number of the user's own that travels with it
      */
     public function __construct(
         public readonly string $topic,
@@ -29,6 +32,8 @@ final class Message
         public readonly array $properties = [],
         public readonly ?string $messageGroup = null,
         public readonly int $delayLevel = 0,
+        public readonly bool $waitStore = true,
+        public readonly int $flag = 0,
     ) {
     }
 }

@@ -46,35 +46,68 @@ final class MessageView
     /** Which delivery this is: 1 at first. */
     public readonly int $deliveryAttempt;
 
-    /** @internal views come from a PushConsumer */
+    /** The sender's own number for it. */
+    public readonly int $flag;
+
+    /** @internal views come from consumers */
     public function __construct(CData $view)
     {
         $ffi = Library::get();
         $length = $ffi->new('size_t') ?? throw new \LogicException('no type size_t');
-        $body = $ffi->mq_message_view_body($view, FFI::addr($length));
-        $this->topic = $ffi->mq_message_view_topic($view, null) ?? '';
-        $this->body = $body === null ? '' : FFI::string($body, $length->cdata);
-        $this->tag = $ffi->mq_message_view_tag($view, null);
-        $this->messageGroup = $ffi->mq_message_view_group($view, null);
-        $this->messageId = $ffi->mq_message_view_message_id($view, null) ?? '';
-        $this->offsetMessageId = $ffi->mq_message_view_offset_message_id($view, null) ?? '';
-        $this->brokerName = $ffi->mq_message_view_broker_name($view, null) ?? '';
-        $this->queueId = $ffi->mq_message_view_queue_id($view);
-        $this->queueOffset = $ffi->mq_message_view_queue_offset($view);
-        $this->bornTimestamp = $ffi->mq_message_view_born_timestamp($view);
-        $this->bornHost = $ffi->mq_message_view_born_host($view, null) ?? '';
-        $this->storeTimestamp = $ffi->mq_message_view_store_timestamp($view);
-        $this->storeHost = $ffi->mq_message_view_store_host($view, null) ?? '';
-        $this->deliveryAttempt = $ffi->mq_message_view_delivery_attempt($view);
-        $keys = [];
-        for ($i = 0; ($key = $ffi->mq_message_view_key($view, $i, null)) !== null; ++$i) {
-            $keys[] = $key;
+        $packed = FFI::string($ffi->mq_message_view_packed($view, FFI::addr($length)), $length->cdata);
+        $head = unpack('Lheader/lqueueId/qqueueOffset/qborn/qstored/lretries/lflag/Qbody/Qbytes/l10text', $packed) ?: throw new \LogicException('no view');
+        $at = $head['header'];
+        $texts = [];
+        for ($i = 1; $i <= 10; ++$i) {
+            $size = $head["text$i"];
+            $texts[] = $size < 0 ? null : substr($packed, $at, $size);
+            $at += max(0, $size);
         }
-        $this->keys = $keys;
-        $properties = [];
-        for ($i = 0; ($name = $ffi->mq_message_view_property_name($view, $i, null)) !== null; ++$i) {
-            $properties[$name] = $ffi->mq_message_view_property_value($view, $i, null) ?? '';
+        [$topic, $this->tag, $keys, $this->messageGroup, $id, $offsetId, $brokerName, $bornHost, $storeHost, $properties] = $texts;
+        $this->topic = $topic ?? '';
+        $this->body = $head['bytes'] === 0 ? '' : FFI::string($ffi->mq_message_view_body($view, null), $head['bytes']);
+        $this->keys = ($keys ?? '') === '' ? [] : explode(' ', $keys);
+        $this->messageId = $id ?? '';
+        $this->offsetMessageId = $offsetId ?? '';
+        $this->brokerName = $brokerName ?? '';
+        $this->bornHost = $bornHost ?? '';
+        $this->storeHost = $storeHost ?? '';
+        $this->queueId = $head['queueId'];
+        $this->queueOffset = $head['queueOffset'];
+        $this->bornTimestamp = $head['born'];
+        $this->storeTimestamp = $head['stored'];
+        $this->flag = $head['flag'];
+        $this->deliveryAttempt = $head['retries'] + 1;
+        $map = [];
+        foreach (explode("\x02", $properties ?? '') as $property) {
+            if ($property !== '') {
+                [$name, $value] = explode("\x01", $property, 2) + [1 => ''];
+                $map[$name] = $value;
+            }
         }
-        $this->properties = $properties;
+        $this->properties = $map;
+    }
+
+    /**
+     * The messages of an event.
+     *
+     * @internal
+     *
+     * @return list<MessageView>
+     */
+    public static function all(CData $event): array
+    {
+        $ffi = Library::get();
+        $views = [];
+        for ($i = 0, $count = $ffi->mq_event_message_count($event); $i < $count; ++$i) {
+            $views[] = new self($ffi->mq_event_message($event, $i));
+        }
+        return $views;
+    }
+
+    /** The queue that it came from. */
+    public function queue(): MessageQueue
+    {
+        return new MessageQueue($this->topic, $this->brokerName, $this->queueId);
     }
 }

@@ -81,6 +81,71 @@ final class Producer
             ->mq_producer_send_batch_async($this->handle, $all, count($messages), Library::milliseconds($timeout), $queue, $tag));
     }
 
+    /**
+     * The queues that messages of a topic can be sent to.
+     *
+     * @return list<MessageQueue>
+     */
+    public function queues(string $topic): array
+    {
+        return MessageQueue::make(fn (CData $out) => Library::get()->mq_producer_queues($this->handle, $topic, strlen($topic), $out));
+    }
+
+    /** Sends a message to just this queue, and waits for the broker's receipt. It is not tried elsewhere. */
+    public function sendToQueue(Message $message, MessageQueue $queue, ?float $timeout = null): SendReceipt
+    {
+        return $this->sendWith([$message], fn (CData $messages, CData $out) => Library::get()->mq_producer_send_to_queue(
+            $this->handle,
+            $messages[0],
+            $queue->brokerName,
+            strlen($queue->brokerName),
+            $queue->queueId,
+            Library::milliseconds($timeout),
+            $out,
+        ));
+    }
+
+    /** Sends a message to just this queue, without waiting. */
+    public function sendToQueueAsync(Message $message, MessageQueue $queue, ?float $timeout = null): PendingSend
+    {
+        return $this->sendAsyncWith([$message], fn (CData $messages, CData $events, int $tag) => Library::get()->mq_producer_send_to_queue_async(
+            $this->handle,
+            $messages[0],
+            $queue->brokerName,
+            strlen($queue->brokerName),
+            $queue->queueId,
+            Library::milliseconds($timeout),
+            $events,
+            $tag,
+        ));
+    }
+
+    /**
+     * Divides messages of one topic into lists that sendBatch() can send, in order; each is as long as the setting
+     * max_message_size allows.
+     *
+     * @param list<Message> $messages
+     *
+     * @return list<list<Message>>
+     */
+    public function splitBatch(array $messages): array
+    {
+        if ($messages === []) {
+            return [];
+        }
+        return $this->withMessages($messages, function (CData $all) use ($messages): array {
+            $ffi = Library::get();
+            $lengths = $ffi->new('size_t[' . count($messages) . ']') ?? throw new \LogicException('no type size_t');
+            $count = $ffi->new('size_t') ?? throw new \LogicException('no type size_t');
+            Library::check($ffi->mq_producer_split_batch($this->handle, $all, count($messages), $lengths, \FFI::addr($count)));
+            $lists = [];
+            for ($i = 0, $from = 0; $i < $count->cdata; $from += $lengths[$i++]) {
+                $lists[] = array_slice($messages, $from, $lengths[$i]);
+            }
+            return $lists;
+        });
+    }
+
     /** Sends a message and asks for no answer: returns when it is handed to the connection. It may get lost. */
     public function sendOneway(Message $message): void
     {
@@ -182,6 +247,12 @@ final class Producer
         }
         if ($message->delayLevel !== 0) {
             Library::check($ffi->mq_message_set_delay_level($native, $message->delayLevel));
+        }
+        if (!$message->waitStore) {
+            Library::check($ffi->mq_message_set_wait_store($native, 0));
+        }
+        if ($message->flag !== 0) {
+            Library::check($ffi->mq_message_set_flag($native, $message->flag));
         }
     }
 }

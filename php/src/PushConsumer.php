@@ -17,7 +17,7 @@ use LibMq\Internal\Queue;
 final class PushConsumer
 {
     private readonly CData $handle;
-    /** @var (callable(MessageView): mixed)|null */
+    /** @var (callable(list<MessageView>): mixed)|null gets all messages of an event */
     private mixed $listener = null;
     private bool $stopped = false;
     private bool $closed = false;
@@ -30,6 +30,7 @@ final class PushConsumer
      * @param array<string, string|int|float|bool|null>       $settings
      * @param array<string, string>                           $subscriptions
      * @param (callable(MessageView, \Throwable): mixed)|null $onListenerError
+     * @param (callable(string, string): mixed)|null          $onWarning
      */
     public function __construct(
         private readonly Client $client,
@@ -39,6 +40,7 @@ final class PushConsumer
         array $settings,
         array $subscriptions,
         private readonly mixed $onListenerError,
+        private readonly mixed $onWarning,
     ) {
         $ffi = Library::get();
         $this->handle = Library::withConfig($settings, static fn (CData $config): CData => Library::make(
@@ -72,6 +74,32 @@ final class PushConsumer
      * @param callable(MessageView): mixed $listener
      */
     public function start(callable $listener): void
+    {
+        $this->startWith(function (array $messages) use ($listener): ?ConsumeResult {
+            $result = null;
+            foreach ($messages as $message) {
+                $result = $this->closed ? null : self::result($listener($message));
+                if ($result?->kind !== 0) {
+                    break; // what comes behind it in this delivery comes again, too
+                }
+            }
+            return $result;
+        });
+    }
+
+    /**
+     * Joins the group with a listener that gets several messages of one queue at once, as many as the setting
+     * consume_message_batch_max_size allows, and answers for all of them.
+     *
+     * @param callable(list<MessageView>): mixed $listener
+     */
+    public function startBatches(callable $listener): void
+    {
+        $this->startWith(static fn (array $messages): ConsumeResult => self::result($listener($messages)));
+    }
+
+    /** @param callable(list<MessageView>): ?ConsumeResult $listener without a result nothing is answered */
+    private function startWith(callable $listener): void
     {
         $this->listener = $listener;
         Library::check(Library::get()->mq_push_consumer_start($this->handle, 0));
@@ -174,6 +202,16 @@ final class PushConsumer
     }
 
     /**
+     * The queues that this member has now.
+     *
+     * @return list<MessageQueue>
+     */
+    public function assignment(): array
+    {
+        return MessageQueue::make(fn (CData $out) => Library::get()->mq_push_consumer_assignment($this->handle, $out));
+    }
+
+    /**
      * Gives one event's messages to the listener and frees it.
      *
      * @internal
@@ -184,17 +222,29 @@ final class PushConsumer
         $outer = $this->current; // of a listener that polls
         $this->current = $event;
         try {
-            $result = null;
-            for ($i = 0, $count = $ffi->mq_event_message_count($event); $i < $count && !$this->closed && !$result?->isLater; ++$i) {
-                $result = $this->listen(new MessageView($ffi->mq_event_message($event, $i)));
-            }
-            if ($result !== null) {
-                Library::check($ffi->mq_event_reply($event, $result->isLater ? 1 : 0, $result->delayLevel ?? 0));
+            if ($ffi->mq_event_kind($event) === Library::EVENT_WARNING) {
+                $this->warn($ffi->mq_event_warning_name($event, null) ?? '', $ffi->mq_event_warning_message($event, null) ?? '');
+            } elseif (!$this->closed && ($result = $this->listen(MessageView::all($event))) !== null) {
+                Library::check($ffi->mq_event_reply($event, $result->kind, $result->detail));
             }
         } finally {
             $this->current = $outer;
             $ffi->mq_event_free($event); // without an answer: later
         }
+    }
+
+    private function warn(string $name, string $message): void
+    {
+        if ($this->onWarning !== null) {
+            ($this->onWarning)($name, $message);
+        } else {
+            error_log("libmq: $name: $message");
+        }
+    }
+
+    private static function result(mixed $answer): ConsumeResult
+    {
+        return $answer instanceof ConsumeResult ? $answer : ConsumeResult::success();
     }
 
     private function checkOpen(): void
@@ -204,12 +254,13 @@ final class PushConsumer
         }
     }
 
-    private function listen(MessageView $message): ConsumeResult
+    /** @param list<MessageView> $messages */
+    private function listen(array $messages): ?ConsumeResult
     {
         try {
-            $result = $this->listener !== null ? ($this->listener)($message) : ConsumeResult::later();
-            return $result instanceof ConsumeResult ? $result : ConsumeResult::success();
+            return $this->listener !== null ? ($this->listener)($messages) : ConsumeResult::later();
         } catch (\Throwable $error) {
+            $message = $messages[0];
             if ($this->onListenerError !== null) {
                 ($this->onListenerError)($message, $error);
             } else {

@@ -22,6 +22,8 @@ final class Library
     public const EVENT_DONE = 1;
     public const EVENT_MESSAGE = 2;
     public const EVENT_LOG = 3;
+    public const EVENT_WARNING = 4;
+    public const EVENT_QUEUE_CHANGE = 5;
 
     /** The interface version that lib/mq.ffi.h describes: high 16 bits major, low 16 bits minor. */
     private const ABI_VERSION = 1;

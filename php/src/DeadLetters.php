@@ -1,0 +1,74 @@
+<?php
+
+/** DeadLetters: what a consumer group never accepted. */
+
+declare(strict_types=1);
+
+namespace LibMq;
+
+use FFI\CData;
+use LibMq\Internal\Library;
+
+/**
+ * Reads a group's dead letters and sends them again. Reading starts at the oldest one and changes nothing at the broker, so that
+ * another reader sees them, too.
+ */
+final class DeadLetters
+{
+    private readonly CData $handle;
+
+    /** @internal */
+    public function __construct(private readonly Client $client, CData $clientHandle, string $group)
+    {
+        $ffi = Library::get();
+        $this->handle = Library::make(
+            'mq_dead_letters',
+            static fn (CData $out) => $ffi->mq_dead_letters_new($clientHandle, $group, strlen($group), $out),
+        );
+    }
+
+    public function __destruct()
+    {
+        if (isset($this->handle)) {
+            Library::get()->mq_dead_letters_free($this->handle);
+        }
+    }
+
+    /**
+     * The next ones, at most $max, with the topic that they came from; none when all are read.
+     *
+     * @return list<DeadLetter>
+     */
+    public function read(int $max, ?float $timeout = null): array
+    {
+        $ffi = Library::get();
+        return $this->client->wait(
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_read_async($this->handle, $max, Library::milliseconds($timeout), $queue, $tag),
+            static function (CData $event) use ($ffi): array {
+                $letters = [];
+                for ($i = 0, $count = $ffi->mq_event_message_count($event); $i < $count; ++$i) {
+                    $letters[] = new DeadLetter($ffi->mq_message_view_clone($ffi->mq_event_message($event, $i)));
+                }
+                return $letters;
+            },
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_cancel($this->handle, $queue, $tag),
+        );
+    }
+
+    /** Sends a dead letter to the topic that it came from. It stays among the dead letters. */
+    public function resend(DeadLetter $letter, ?float $timeout = null): SendReceipt
+    {
+        $ffi = Library::get();
+        return $this->client->wait(
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_resend_async($this->handle, $letter->view(), Library::milliseconds($timeout), $queue, $tag),
+            static fn (CData $event) => Library::receipt($ffi->mq_event_receipt($event)),
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_cancel($this->handle, $queue, $tag),
+        );
+    }
+
+    /** Gives its connections' share back; reading goes no further. */
+    public function close(?float $timeout = null): void
+    {
+        Library::check(Library::get()->mq_dead_letters_close($this->handle, Library::milliseconds($timeout)));
+    }
+}
