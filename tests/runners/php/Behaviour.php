@@ -27,14 +27,18 @@ final class Behaviour
     ) {
     }
 
-    public function listen(MessageView $message): ConsumeResult
+    /** @param list<MessageView> $messages */
+    public function listen(array $messages): ConsumeResult
     {
-        if (empty($this->behaviour['quiet'])) {
-            $this->show($message);
-        } else {
-            ++$this->received;
-            $this->report();
+        foreach ($messages as $message) {
+            if (empty($this->behaviour['quiet'])) {
+                Runner::write(['event' => 'message', 'consumer' => $this->consumer, 'message' => Runner::view($message), 'batch' => count($messages)]);
+            } else {
+                ++$this->received;
+                $this->report();
+            }
         }
+        $message = $messages[0];
         if (!empty($this->behaviour['hang'])) {
             ($this->hang)();
             return ConsumeResult::later(); // PHP has one thread: closing had to go on within this call
@@ -44,13 +48,17 @@ final class Behaviour
         }
         $throwFirst = $this->behaviour['throw_first'] ?? 0;
         $laterFirst = $this->behaviour['later_first'] ?? 0;
-        if ($throwFirst > 0 || $laterFirst > 0) {
+        $suspendFirst = $this->behaviour['suspend_first'] ?? 0;
+        if ($throwFirst > 0 || $laterFirst > 0 || $suspendFirst > 0) {
             $delivery = $this->deliveries[$message->messageId] = ($this->deliveries[$message->messageId] ?? 0) + 1;
             if ($delivery <= $throwFirst) {
                 throw new RuntimeException("delivery $delivery is to fail");
             }
+            if ($delivery <= $suspendFirst) {
+                return ConsumeResult::suspend(isset($this->behaviour['suspend']) ? $this->behaviour['suspend'] / 1000 : null);
+            }
             if ($delivery <= $laterFirst) {
-                return ConsumeResult::later();
+                return ConsumeResult::later($this->behaviour['later_level'] ?? null);
             }
         }
         return empty($this->behaviour['always_later']) ? ConsumeResult::success() : ConsumeResult::later();
@@ -65,29 +73,5 @@ final class Behaviour
             $this->lastReport = $now;
             Runner::write(['event' => 'count', 'consumer' => $this->consumer, 'received' => $this->received]);
         }
-    }
-
-    private function show(MessageView $message): void
-    {
-        Runner::write([
-            'event' => 'message',
-            'consumer' => $this->consumer,
-            'message' => [
-                'topic' => $message->topic,
-                'body' => base64_encode($message->body),
-                'tag' => $message->tag,
-                'keys' => $message->keys,
-                'properties' => (object) $message->properties,
-                'message_group' => $message->messageGroup,
-                'message_id' => $message->messageId,
-                'offset_message_id' => $message->offsetMessageId,
-                'queue_id' => $message->queueId,
-                'queue_offset' => $message->queueOffset,
-                'broker_name' => $message->brokerName,
-                'born_timestamp' => $message->bornTimestamp,
-                'store_timestamp' => $message->storeTimestamp,
-                'delivery_attempt' => $message->deliveryAttempt,
-            ],
-        ]);
     }
 }

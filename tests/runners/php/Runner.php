@@ -5,21 +5,27 @@
 declare(strict_types=1);
 
 use LibMq\Client;
+use LibMq\DeadLetter;
 use LibMq\Log;
 use LibMq\Message;
+use LibMq\MessageQueue;
+use LibMq\MessageView;
 use LibMq\MqException;
 use LibMq\PendingSend;
 use LibMq\Producer;
+use LibMq\PullConsumer;
 use LibMq\PushConsumer;
 use LibMq\SendReceipt;
 use LibMq\Testing\Broker;
+use LibMq\Testing\Faults;
 
 /** One thread: it waits for requests and for what the clients have to tell, whichever comes first. */
 final class Runner
 {
     private const FEATURES = [
         'client.open', 'client.close', 'producer.open', 'producer.close', 'send', 'send_list', 'send_file', 'send_load',
-        'consumer.open', 'consumer.close', 'broker.start', 'broker.create_topic', 'broker.kill', 'broker.restart', 'broker.stop',
+        'producer.queues', 'send_split', 'consumer.open', 'consumer.suspend', 'consumer.resume', 'consumer.close', 'pull', 'dead_letters',
+        'broker.fault', 'broker.advance_clock', 'broker.start', 'broker.create_topic', 'broker.kill', 'broker.restart', 'broker.stop',
         'log.hook', 'fork',
     ];
 
@@ -29,6 +35,8 @@ final class Runner
     private array $producers = [];
     /** @var array<string, PushConsumer> */
     private array $consumers = [];
+    /** @var array<string, PullConsumer> */
+    private array $pullers = [];
     /** @var array<string, Behaviour> */
     private array $behaviours = [];
     /** @var array<string, Broker> */
@@ -154,6 +162,12 @@ final class Runner
                 $producer = $this->producers[$request['producer']];
                 $receipt = $request['mode'] === 'sync' ? $producer->sendBatch($messages) : $producer->sendBatchAsync($messages)->await();
                 return ['receipt' => self::receipt($receipt)];
+            case 'producer.queues':
+                return ['queues' => array_map(self::queue(...), $this->producers[$request['producer']]->queues($request['topic']))];
+            case 'send_split':
+                $producer = $this->producers[$request['producer']];
+                $lists = $producer->splitBatch(array_map(self::message(...), $request['messages']));
+                return ['receipts' => array_map(static fn (array $list) => self::receipt($producer->sendBatch($list)), $lists)];
             case 'send_file':
                 return $this->sendFile($request);
             case 'send_load':
@@ -161,9 +175,25 @@ final class Runner
             case 'consumer.open':
                 $this->openConsumer($request, $settings);
                 return [];
+            case 'consumer.suspend':
+                $this->consumers[$request['consumer']]->suspend();
+                return [];
+            case 'consumer.resume':
+                $this->consumers[$request['consumer']]->resume();
+                return [];
             case 'consumer.close':
                 $this->consumers[$request['consumer']]->close();
                 return [];
+            case 'pull.open':
+                $this->openPuller($request, $settings);
+                return [];
+            case 'dead_letters.read':
+                $letters = $this->clients[$request['client']]->deadLetters($request['group'])->read($request['max']);
+                return ['messages' => array_map(static fn (DeadLetter $letter) => self::view($letter->message), $letters)];
+            case 'dead_letters.resend':
+                $dead = $this->clients[$request['client']]->deadLetters($request['group']);
+                $receipts = array_map(static fn (DeadLetter $letter) => self::receipt($dead->resend($letter)), $dead->read($request['max']));
+                return ['receipts' => $receipts];
             case 'broker.start':
                 $this->brokers[$request['broker']] = new Broker($request['data'] ?? null, $settings);
                 return self::broker($this->brokers[$request['broker']]);
@@ -179,6 +209,19 @@ final class Runner
             case 'broker.stop':
                 $this->brokers[$request['broker']]->stop();
                 return [];
+            case 'broker.fault':
+                $this->fault($this->brokers[$request['broker']]->faults(), $request);
+                return [];
+            case 'broker.refuse_connections':
+                $this->brokers[$request['broker']]->faults()->refuseConnections($request['refuse']);
+                return [];
+            case 'broker.clear_faults':
+                $this->brokers[$request['broker']]->faults()->clear();
+                return [];
+            case 'broker.advance_clock':
+                $clock = $this->brokers[$request['broker']]->clock();
+                $clock->advance($request['by'] / 1000);
+                return ['now' => (int) ($clock->now() * 1000)];
             case 'log.hook':
                 Log::setHandler(
                     static fn (string $level, string $message) => self::write(
@@ -193,6 +236,9 @@ final class Runner
                 $this->ended = true;
                 return [];
             default:
+                if (str_starts_with($request['op'], 'pull.')) {
+                    return $this->pull($this->pullers[$request['consumer']], substr($request['op'], 5), $request);
+                }
                 throw new RuntimeException("this runner has no op '{$request['op']}'");
         }
     }
@@ -207,11 +253,14 @@ final class Runner
         $producer = $this->producers[$request['producer']];
         $message = self::message($request['message']);
         $timeout = isset($request['timeout']) ? $request['timeout'] / 1000 : null;
+        $queue = isset($request['queue']) ? self::asQueue($request['queue']) : null;
         switch ($request['mode']) {
             case 'sync':
-                return ['receipt' => self::receipt($producer->send($message, $timeout))];
+                $receipt = $queue === null ? $producer->send($message, $timeout) : $producer->sendToQueue($message, $queue, $timeout);
+                return ['receipt' => self::receipt($receipt)];
             case 'async':
-                return ['receipt' => self::receipt($producer->sendAsync($message, $timeout)->await())];
+                $pending = $queue === null ? $producer->sendAsync($message, $timeout) : $producer->sendToQueueAsync($message, $queue, $timeout);
+                return ['receipt' => self::receipt($pending->await())];
             default:
                 $producer->sendOneway($message);
                 return [];
@@ -317,10 +366,72 @@ final class Runner
         $name = $request['consumer'];
         $closed = fn (): bool => $this->ended || !isset($this->consumers[$name]) || $this->consumers[$name]->isClosed();
         $behaviour = new Behaviour($name, (array) $request['behaviour'], fn () => $this->serve($closed));
-        $consumer = $this->clients[$request['client']]->pushConsumer($request['group'], (array) $request['subscriptions'], $settings);
+        $consumer = $this->clients[$request['client']]->pushConsumer(
+            $request['group'],
+            (array) $request['subscriptions'],
+            $settings,
+            onWarning: static fn (string $code, string $message) => self::write(
+                ['event' => 'warning', 'consumer' => $name, 'message' => "$code: $message"],
+            ),
+        );
         $this->consumers[$name] = $consumer;
         $this->behaviours[$name] = $behaviour;
-        $consumer->start($behaviour->listen(...));
+        $consumer->startBatches($behaviour->listen(...));
+    }
+
+    /**
+     * @param array<string, mixed>  $request
+     * @param array<string, string> $settings
+     */
+    private function openPuller(array $request, array $settings): void
+    {
+        $name = $request['consumer'];
+        $consumer = $this->pullers[$name] = $this->clients[$request['client']]->pullConsumer($request['group'], $settings);
+        foreach ((array) ($request['subscriptions'] ?? []) as $topic => $expression) {
+            $consumer->subscribe((string) $topic, $expression);
+            $consumer->onQueueChange((string) $topic, static fn (array $all, array $assigned) => self::write(
+                ['event' => 'queues', 'consumer' => $name, 'queues' => array_map(self::queue(...), $assigned)],
+            ));
+        }
+    }
+
+    /**
+     * @param array<string, mixed> $request
+     *
+     * @return array<string, mixed>
+     */
+    private function pull(PullConsumer $consumer, string $op, array $request): array
+    {
+        $queue = isset($request['queue']) ? self::asQueue($request['queue']) : null;
+        $queues = array_map(self::asQueue(...), $request['queues'] ?? []);
+        return match ($op) {
+            'assign' => (array) $consumer->assign($queues),
+            'queues' => ['queues' => array_map(self::queue(...), $consumer->queues($request['topic']))],
+            'assignment' => ['queues' => array_map(self::queue(...), $consumer->assignment())],
+            'poll' => ['messages' => array_map(self::view(...), $consumer->poll($request['timeout'] / 1000))],
+            'seek' => (array) $consumer->seek($queue, $request['to']),
+            'offset_for_time' => ['offset' => $consumer->offsetForTime($queue, $request['timestamp'] / 1000)],
+            'pause' => (array) $consumer->pause($queues),
+            'resume' => (array) $consumer->resume($queues),
+            'commit' => (array) $consumer->commit(isset($request['offsets'])
+                ? array_map(static fn (array $one) => [self::asQueue($one['queue']), $one['offset']], $request['offsets'])
+                : null),
+            'committed' => ['offset' => $consumer->committed($queue)],
+            'position' => ['offset' => $consumer->position($queue)],
+            'close' => (array) $consumer->close(),
+        };
+    }
+
+    /** @param array<string, mixed> $request */
+    private function fault(Faults $faults, array $request): void
+    {
+        ['request' => $name, 'times' => $times] = $request;
+        match ($request['kind']) {
+            'fail' => $faults->failNext($name, $request['code'], $times),
+            'delay' => $faults->delayNext($name, $request['delay'] / 1000, $times),
+            'drop' => $faults->dropNext($name, $times),
+            'lose_answer' => $faults->loseAnswerNext($name, $times),
+        };
     }
 
     /**
@@ -362,7 +473,41 @@ final class Runner
             $json['keys'] ?? [],
             array_map(strval(...), $json['properties'] ?? []),
             $json['message_group'] ?? null,
+            $json['delay_level'] ?? 0,
         );
+    }
+
+    /** @param array{topic: string, broker_name: string, queue_id: int} $json */
+    private static function asQueue(array $json): MessageQueue
+    {
+        return new MessageQueue($json['topic'], $json['broker_name'], $json['queue_id']);
+    }
+
+    /** @return array<string, mixed> */
+    private static function queue(MessageQueue $queue): array
+    {
+        return ['topic' => $queue->topic, 'broker_name' => $queue->brokerName, 'queue_id' => $queue->queueId];
+    }
+
+    /** @return array<string, mixed> */
+    public static function view(MessageView $message): array
+    {
+        return [
+            'topic' => $message->topic,
+            'body' => base64_encode($message->body),
+            'tag' => $message->tag,
+            'keys' => $message->keys,
+            'properties' => (object) $message->properties,
+            'message_group' => $message->messageGroup,
+            'message_id' => $message->messageId,
+            'offset_message_id' => $message->offsetMessageId,
+            'queue_id' => $message->queueId,
+            'queue_offset' => $message->queueOffset,
+            'broker_name' => $message->brokerName,
+            'born_timestamp' => $message->bornTimestamp,
+            'store_timestamp' => $message->storeTimestamp,
+            'delivery_attempt' => $message->deliveryAttempt,
+        ];
     }
 
     /** @return array<string, mixed> */
