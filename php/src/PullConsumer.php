@@ -117,7 +117,7 @@ final class PullConsumer
     public function offsetForTime(MessageQueue $queue, float $time): int
     {
         $this->start();
-        return $this->wait('offset_for_timestamp', [...$queue->parts(), (int) round($time * 1000)], Library::get()->mq_event_offset(...));
+        return $this->wait('offset_for_timestamp', [...$queue->parts(), (int) round($time * 1000)], self::offset(...));
     }
 
     /**
@@ -163,7 +163,7 @@ final class PullConsumer
     public function committed(MessageQueue $queue): ?int
     {
         $this->start();
-        $offset = $this->wait('committed', $queue->parts(), Library::get()->mq_event_offset(...));
+        $offset = $this->wait('committed', $queue->parts(), self::offset(...));
         return $offset < 0 ? null : $offset;
     }
 
@@ -171,7 +171,7 @@ final class PullConsumer
     public function position(MessageQueue $queue): int
     {
         $this->start();
-        return $this->wait('position', $queue->parts(), Library::get()->mq_event_offset(...));
+        return $this->wait('position', $queue->parts(), self::offset(...));
     }
 
     /**
@@ -229,6 +229,11 @@ final class PullConsumer
     public function isClosed(): bool
     {
         return $this->closed;
+    }
+
+    private static function offset(CData $event): int
+    {
+        return Library::get()->mq_event_offset($event);
     }
 
     private function start(): void

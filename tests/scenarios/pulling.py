@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.harness.runner import RunnerError, body_of, message
-from tests.harness.scenario import World, scenario
+from tests.harness.scenario import Puller, World, scenario
 from tests.scenarios.consuming import EVERYWHERE, send_all
 
 FROM_FIRST = {"consume_from_where": "first"}
@@ -41,7 +43,8 @@ def pull_assigned(world: World, language: str) -> None:
         known = sorted(puller.call("queues", topic=topic)["queues"], key=lambda queue: queue["queue_id"])
         assert [queue["queue_id"] for queue in known] == [0, 1], known
         first, other = known
-        assert puller.call("committed", queue=first)["offset"] is None
+        # Brokers say 0 for a young queue of which nothing is committed.
+        assert puller.call("committed", queue=first)["offset"] in (None, 0)
         puller.call("assign", queues=[first])
         puller.call("seek", queue=first, to="begin")
         found = puller.collect({b"0-%d" % number for number in range(10)})
@@ -90,15 +93,17 @@ def pull_shared(world: World, language: str) -> None:
     """Two members have half of the queues each; one leaves, the other one is told and has all."""
     topic, group = world.topic(queues=4), world.name("group")
 
-    def wait_for_queues(puller: object, count: int) -> None:
+    def wait_for_queues(puller: Puller, count: int) -> None:
         while True:
-            event = puller.runner.event(puller.handle)  # type: ignore[attr-defined]
+            event = puller.runner.event(puller.handle)
             if event["event"] == "queues" and len(event["queues"]) == count:
                 return
 
     with world.puller(language, group, {topic: "*"}) as stays:
-        wait_for_queues(stays, 4)
-        with world.puller(language, group, {topic: "*"}) as leaves:
+        deadline = time.monotonic() + 60
+        while len(stays.call("assignment")["queues"]) < 4:
+            assert time.monotonic() < deadline, "the only member does not get all queues"
+            stays.poll(timeout=100)
+        with world.puller(language, group, {topic: "*"}):
             wait_for_queues(stays, 2)
-            assert len(leaves.call("assignment")["queues"]) in (0, 2)
         wait_for_queues(stays, 4)
