@@ -109,7 +109,8 @@ impl PushConsumer {
         Ok(consumer)
     }
 
-    /// Pulls no more until [`PushConsumer::resume`]; what was pulled already is still consumed.
+    /// Pulls no more until [`PushConsumer::resume`]; what was pulled already is still consumed, what a waiting pull brings
+    /// meanwhile is held back.
     pub fn suspend(&self) {
         self.handle.0.suspended.store(true, Ordering::Relaxed);
     }

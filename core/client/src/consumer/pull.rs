@@ -84,6 +84,21 @@ enum Pulled {
     Moved(i64),
 }
 
+/// Waits while the consumer is suspended.
+async fn resumed(consumer: &Inner) {
+    while consumer.is_suspended() {
+        let changed = consumer.total_room.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if consumer.is_suspended() {
+            tokio::select! {
+                () = changed => {}
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+}
+
 /// Waits while the consumer is suspended or holds enough.
 async fn room(consumer: &Inner, queue: &ProcessQueue) {
     loop {
@@ -176,6 +191,8 @@ async fn once(
         ResponseCode::SUCCESS => {
             let messages = decode(consumer, queue, &frame).await?;
             subscription.stats.pulled(messages.len(), started.elapsed());
+            // A pull that was parked when the consumer was suspended may bring messages still.
+            resumed(consumer).await;
             consumer.deliver(queue, messages, answer.next_begin_offset);
             Ok(Pulled::Next(answer.next_begin_offset))
         }
