@@ -5,8 +5,8 @@ use std::time::Duration;
 use mq_broker::Broker;
 use mq_broker::testing::{Faults, TestClock};
 use mq_protocol::body::{LockBatchBody, LockOkBody, MessageQueue};
-use mq_protocol::header::{ConsumerGroupRequest, PullMessageRequest, pull_flag};
-use mq_protocol::{Frame, RequestCode, ResponseCode, fastjson};
+use mq_protocol::header::{ConsumerGroupRequest, PullMessageRequest, SendMsgBackRequest, pull_flag};
+use mq_protocol::{Frame, MessageRecord, RequestCode, ResponseCode, fastjson};
 
 use crate::client::{
     Client, Pulled, TestBroker, consumer, properties, pull_header, send_request, settings, subscription,
@@ -194,4 +194,61 @@ async fn old_files_go_when_the_clock_is_moved_and_both_seams_outlive_a_restart()
         assert!(last.layout().store_timestamp >= clock.now_millis() - 60_000);
     })
     .await;
+}
+
+#[tokio::test]
+async fn all_sixteen_retries_come_once_each_and_then_the_dead_letters() {
+    within(async {
+        let broker = TestBroker::start().await;
+        let mut c = broker.client().await;
+        c.create_topic("T", 1).await;
+        c.heartbeat("cid", vec![consumer("g", vec![])], &[]).await;
+        let sent = c.send("T", 0, &properties(&[("UNIQ_KEY", "K")]), b"poison").await;
+        let mut record = c.pull("g", "T", 0, 0, "*").await.records.remove(0);
+        // Levels 3 to 18.
+        let seconds = [10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
+        for (retry, seconds) in (0..).zip(seconds) {
+            send_back(&mut c, &record).await;
+            assert_eq!(c.max_offset("SCHEDULE_TOPIC_XXXX", 2 + retry).await, 1);
+            let header = PullMessageRequest {
+                sys_flag: pull_flag::SUBSCRIPTION | pull_flag::SUSPEND,
+                subscription: Some("*"),
+                suspend_timeout_millis: 60_000,
+                ..pull_header("g", "%RETRY%g", 0, i64::from(retry))
+            };
+            let waiting = c.post(Frame::request(RequestCode::PULL_MESSAGE, &header)).await;
+            assert_eq!(c.max_offset("%RETRY%g", 0).await, i64::from(retry), "not before its time");
+            broker.broker.clock().advance(Duration::from_secs(seconds));
+            let mut again = Pulled::of(c.answer(waiting).await).records;
+            assert_eq!(again.len(), 1);
+            record = again.remove(0);
+            assert_eq!(record.layout().reconsume_times, retry + 1);
+        }
+        broker.broker.clock().advance(24 * HOUR);
+        assert_eq!(c.max_offset("%RETRY%g", 0).await, 16);
+        send_back(&mut c, &record).await;
+        let dead = c.pull("g", "%DLQ%g", 0, 0, "*").await.records;
+        assert_eq!(dead.len(), 1);
+        assert_eq!(dead[0].layout().reconsume_times, 17);
+        for (name, value) in
+            [("RETRY_TOPIC", "T"), ("ORIGIN_MESSAGE_ID", &*sent.msg_id), ("UNIQ_KEY", "K"), ("DELAY", "0")]
+        {
+            assert_eq!(dead[0].property(name), Some(value), "{name}");
+        }
+        assert_eq!(broker.namesrv().await.route("%DLQ%g").await.unwrap().queue_datas[0].perm, 6);
+    })
+    .await;
+}
+
+async fn send_back(c: &mut Client, record: &MessageRecord) {
+    let header = SendMsgBackRequest {
+        offset: record.layout().physical_offset,
+        group: "g",
+        delay_level: 0,
+        origin_msg_id: None,
+        origin_topic: Some("T"),
+        unit_mode: Some(false),
+        max_reconsume_times: None,
+    };
+    c.ok(Frame::request(RequestCode::CONSUMER_SEND_MSG_BACK, &header)).await;
 }
