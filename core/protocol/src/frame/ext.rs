@@ -1,6 +1,7 @@
 //! The string-to-string fields of a frame's header (`extFields`), kept in one text.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Room that the first field makes.
 const FIRST_FIELDS: usize = 8;
@@ -15,11 +16,15 @@ pub struct ExtFields {
     fields: Vec<Span>,
 }
 
+/// Where a field stands in the text: its name from the first to the second, its value from the third to the fourth.
 #[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    middle: u32,
-    end: u32,
+struct Span([u32; 4]);
+
+impl Span {
+    fn new(name: Range<usize>, value: Range<usize>) -> Span {
+        // A header is at most 16 MiB, so positions fit.
+        Span([name.start, name.end, value.start, value.end].map(|at| u32::try_from(at).unwrap_or(u32::MAX)))
+    }
 }
 
 impl ExtFields {
@@ -44,9 +49,26 @@ impl ExtFields {
         self.text.push_str(name);
         let middle = self.text.len();
         write(&mut self.text);
-        // A header is at most 16 MiB, so positions fit.
-        let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.fields.push(Span { start: at(start), middle: at(middle), end: at(self.text.len()) });
+        self.fields.push(Span::new(start..middle, middle..self.text.len()));
+    }
+
+    /// Fields are to be taken out of this text with [`ExtFields::push_part`].
+    pub(super) fn within(text: &str) -> ExtFields {
+        let mut own = String::with_capacity(text.len() + text.len() / 2);
+        own.push_str(text);
+        ExtFields { text: own, fields: Vec::with_capacity(16) }
+    }
+
+    /// Adds a field whose name and value are parts of the text that this was made with.
+    pub(super) fn push_part(&mut self, name: Range<usize>, value: Range<usize>) {
+        self.fields.push(Span::new(name, value));
+    }
+
+    /// Adds a field of which the name only is a part of that text.
+    pub(super) fn push_part_with(&mut self, name: Range<usize>, value: &str) {
+        let start = self.text.len();
+        self.text.push_str(value);
+        self.fields.push(Span::new(name, start..self.text.len()));
     }
 
     /// Value of `name`, the last one if there are several.
@@ -84,8 +106,9 @@ impl ExtFields {
     }
 
     fn pair(&self, span: Span) -> (&str, &str) {
-        let (start, middle, end) = (span.start as usize, span.middle as usize, span.end as usize);
-        (self.text.get(start..middle).unwrap_or(""), self.text.get(middle..end).unwrap_or(""))
+        let part = |start: u32, end: u32| self.text.get(start as usize..end as usize).unwrap_or("");
+        let Span([name, name_end, value, value_end]) = span;
+        (part(name, name_end), part(value, value_end))
     }
 }
 

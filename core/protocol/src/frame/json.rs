@@ -2,13 +2,20 @@
 
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Encoding, ExtFields, Frame, FrameError, Language};
 
+mod quick;
+mod write;
+
 pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
+    quick::decode(header).map_or_else(|| decode_fully(header), Ok)
+}
+
+/// Reads whatever fastjson would read, and says what is wrong with the rest.
+fn decode_fully(header: &[u8]) -> Result<Frame, FrameError> {
     let mut parser = serde_json::Deserializer::from_slice(header);
     let frame = parser.deserialize_map(HeaderVisitor).map_err(|e| FrameError::Json(e.to_string()))?;
     parser.end().map_err(|e| FrameError::Json(e.to_string()))?;
@@ -16,36 +23,25 @@ pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
 }
 
 pub(super) fn encode(frame: &Frame, out: &mut BytesMut) {
-    // Writing strings and integers into memory cannot fail.
-    let _ = serde_json::to_writer(out.writer(), &HeaderText(frame));
+    write::header(frame, out);
 }
 
-struct HeaderText<'a>(&'a Frame);
-struct ExtText<'a>(&'a ExtFields);
-
-impl Serialize for HeaderText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let frame = self.0;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("code", &frame.code)?;
-        // Java leaves an empty map out, but Go wants an object when a response has fields at all.
-        map.serialize_entry("extFields", &ExtText(&frame.ext))?;
-        map.serialize_entry("flag", &frame.flag)?;
-        map.serialize_entry("language", frame.language.name())?;
-        map.serialize_entry("opaque", &frame.opaque)?;
-        if !frame.remark.is_empty() {
-            map.serialize_entry("remark", &frame.remark)?;
-        }
-        map.serialize_entry("serializeTypeCurrentRPC", "JSON")?;
-        map.serialize_entry("version", &frame.version)?;
-        map.end()
+/// Bytes that end a text or mean something in it: quotes, backslashes, control characters.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < b' ' as usize {
+        special[byte] = true;
+        byte += 1;
     }
-}
+    special[b'"' as usize] = true;
+    special[b'\\' as usize] = true;
+    special
+};
 
-impl Serialize for ExtText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter())
-    }
+/// Where in a text the first such byte stands.
+fn plain_run(text: &[u8]) -> Option<usize> {
+    text.iter().position(|byte| SPECIAL[usize::from(*byte)])
 }
 
 struct HeaderVisitor;
@@ -178,5 +174,28 @@ impl<'de> Visitor<'de> for Ext {
             value.clear();
         }
         Ok(ext)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end_at_the_first_byte_that_means_something() {
+        for length in 0..40 {
+            let mut text = vec![b'x'; length];
+            assert_eq!(plain_run(&text), None);
+            // Backwards, so that bytes that mean something stand behind each one that is looked at.
+            for at in (0..length).rev() {
+                for byte in 0..=255 {
+                    text[at] = byte;
+                    let special = byte < b' ' || byte == b'"' || byte == b'\\';
+                    let behind = (at + 1 < length).then_some(at + 1);
+                    assert_eq!(plain_run(&text), if special { Some(at) } else { behind }, "{byte} at {at}");
+                }
+                text[at] = b'"';
+            }
+        }
     }
 }
