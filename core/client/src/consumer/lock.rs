@@ -15,9 +15,6 @@ use super::process_queue::ProcessQueue;
 use crate::remoting::Bare;
 use crate::{Error, ErrorCode, WarningCode};
 
-/// How long a broker keeps a lock that is not renewed (`rocketmq.broker.rebalance.lockMaxLiveTime`). After that
-/// somebody else may have had the queue, even if it can be locked again.
-const BROKER_KEEPS: Duration = Duration::from_secs(60);
 /// Pause before a lock is asked for again that could not be had.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long giving up locks may hold up a close.
@@ -109,9 +106,7 @@ impl Inner {
         let answers = self.lock(&names).await;
         for queue in queues.iter().filter(|queue| !queue.is_dropped()) {
             match answers.get(&queue.queue) {
-                Some(true) if queue.lock_age().is_some_and(|age| age < BROKER_KEEPS) => {
-                    queue.locked(asked_at)
-                }
+                Some(true) if queue.may_commit() => queue.locked(asked_at),
                 // It is this member's again, but may have been another's in between.
                 Some(true) => self.start_over(queue),
                 Some(false) => self.lock_lost(queue),

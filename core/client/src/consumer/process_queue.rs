@@ -15,6 +15,10 @@ use super::subscription::Subscription;
 use crate::MessageView;
 use crate::message::now_millis;
 
+/// How long a broker keeps a lock that is not renewed (`rocketmq.broker.rebalance.lockMaxLiveTime`). After that
+/// somebody else may have had the queue, even if it can be locked again.
+const BROKER_KEEPS_LOCK: Duration = Duration::from_secs(60);
+
 /// One queue that belongs to this consumer for the time being.
 pub(crate) struct ProcessQueue {
     pub(crate) queue: MessageQueue,
@@ -155,6 +159,14 @@ impl ProcessQueue {
     /// How long ago the lock was asked for that stands now.
     pub(crate) fn lock_age(&self) -> Option<Duration> {
         self.state.lock().locked_at.map(|at| at.elapsed())
+    }
+
+    /// Whether nobody else can have committed offsets meanwhile, as far as the broker's locks tell.
+    pub(crate) fn may_commit(&self) -> bool {
+        match self.order {
+            Some(Order::Locked(_)) => self.lock_age().is_some_and(|age| age < BROKER_KEEPS_LOCK),
+            _ => true,
+        }
     }
 
     /// When the lock was granted last, in milliseconds since 1970; 0 for never.
@@ -350,5 +362,84 @@ impl ProcessQueue {
             }
             idle.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::view::tests::view;
+
+    fn queue(order: Option<Order>, offsets: impl IntoIterator<Item = i64>) -> ProcessQueue {
+        let name = MessageQueue { topic: "T".to_owned(), broker_name: "b".to_owned(), queue_id: 0 };
+        let subscription = Arc::new(Subscription::new("T".to_owned(), "*").unwrap());
+        let queue = ProcessQueue::new(name, subscription, 0, order);
+        assert!(
+            queue.put(offsets.into_iter().map(|offset| view("T", offset)).collect(), 100).0,
+            "to be listed"
+        );
+        queue
+    }
+
+    fn take(queue: &ProcessQueue, max: usize) -> Vec<MessageView> {
+        match queue.take(max) {
+            Taken::Messages { messages, .. } => messages,
+            Taken::Unlocked | Taken::Nothing => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_oldest_unfinished_message_holds_the_offset_back() {
+        let queue = queue(None, [0, 1, 2, 5]);
+        let (first, rest) = (take(&queue, 1), take(&queue, 9));
+        assert_eq!((first.len(), rest.len(), queue.commit_offset()), (1, 3, Some(0)));
+        queue.finish(&rest);
+        assert_eq!(queue.commit_offset(), Some(0));
+        queue.finish(&first);
+        assert_eq!((queue.commit_offset(), queue.held().bytes), (Some(100), 0));
+    }
+
+    #[test]
+    fn an_ordered_queue_is_listed_once_at_a_time_and_gives_failed_messages_first() {
+        let queue = queue(Some(Order::Free), 0..3);
+        let first = take(&queue, 1);
+        assert!(!queue.put(vec![view("T", 100)], 101).0, "a call holds messages");
+        queue.rest(1);
+        queue.give_back(vec![first[0].again()]);
+        assert!(queue.next_turn());
+        let again = take(&queue, 2);
+        assert_eq!(again.iter().map(MessageView::queue_offset).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(again[0].delivery_attempt(), first[0].delivery_attempt() + 1);
+        queue.finish(&again);
+        assert!(queue.next_turn());
+        queue.finish(&take(&queue, 9));
+        assert!(!queue.next_turn());
+        assert!(queue.put(vec![view("T", 101)], 102).0, "it rests, so it is listed anew");
+    }
+
+    #[test]
+    fn what_a_stopped_queue_gets_back_is_left_to_the_next_owner() {
+        let queue = queue(Some(Order::Free), 0..3);
+        let first = take(&queue, 1);
+        assert!(queue.stop() > 0);
+        assert_eq!(queue.abandon(&first), first[0].size());
+        assert!(!queue.next_turn() && take(&queue, 1).is_empty());
+        assert_eq!(queue.commit_offset(), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leases_end_and_so_does_the_right_to_commit() {
+        let queue = queue(Some(Order::Locked(Duration::from_secs(30))), 0..3);
+        assert!(!queue.has_lease() && !queue.may_commit());
+        queue.locked(Instant::now());
+        assert_eq!(take(&queue, 1).len(), 1);
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(matches!(queue.take(1), Taken::Unlocked) && queue.may_commit());
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(!queue.may_commit());
+        queue.locked(Instant::now());
+        assert_eq!(take(&queue, 1).len(), 1);
     }
 }

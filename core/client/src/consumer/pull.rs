@@ -144,9 +144,8 @@ async fn once(
     let wanted = broker_id.load(Ordering::Relaxed);
     let peer = client.broker(&queue.queue.broker_name, wanted)?;
     // A slave takes no commits.
-    let commit = queue
-        .commit_offset()
-        .filter(|offset| *offset > 0 && wanted == 0 && consumer.offsets.are_at_brokers());
+    let may_commit = wanted == 0 && consumer.offsets.are_at_brokers() && queue.may_commit();
+    let commit = queue.commit_offset().filter(|offset| *offset > 0 && may_commit);
     let subscription = &queue.subscription;
     let mut sys_flag = pull_flag::SUSPEND;
     if commit.is_some() {

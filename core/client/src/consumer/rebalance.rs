@@ -256,7 +256,8 @@ impl Inner {
 /// What is consumed of queues that are still ours.
 fn progress(queues: &[Arc<ProcessQueue>]) -> Vec<(MessageQueue, i64)> {
     let offset = |queue: &Arc<ProcessQueue>| Some((queue.queue.clone(), queue.commit_offset()?));
-    queues.iter().filter(|queue| !queue.is_dropped()).filter_map(offset).collect()
+    let ours = queues.iter().filter(|queue| !queue.is_dropped() && queue.may_commit());
+    ours.filter_map(offset).collect()
 }
 
 /// Commits from time to time.

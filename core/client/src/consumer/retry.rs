@@ -68,12 +68,13 @@ impl Inner {
         let client = &self.client;
         let retry_topic = name::retry_topic(&self.group);
         let record = message.record();
-        let max = self.max_reconsume_times();
-        let times = message.reconsume_times().saturating_add(1).max(if level < 0 {
-            max.saturating_add(1)
-        } else {
-            0
-        });
+        let mut max = self.max_reconsume_times();
+        let mut times = message.reconsume_times().saturating_add(1);
+        if level < 0 {
+            // More attempts than there may be: what makes it a dead letter.
+            times = times.max(max.saturating_add(1));
+            max = max.min(times - 1);
+        }
         let delay = if level > 0 { level } else { FIRST_LEVEL.saturating_add(message.reconsume_times()) };
         let mut properties = Properties::parse(record.properties());
         let origin = message.property(key::ORIGIN_MESSAGE_ID).map(str::to_owned);
@@ -81,7 +82,8 @@ impl Inner {
         for (name, value) in [
             (key::RETRY_TOPIC, first_topic),
             (key::ORIGIN_MESSAGE_ID, origin.unwrap_or_else(|| message.offset_message_id())),
-            (key::DELAY, delay.to_string()),
+            // An older broker would keep a dead letter back for as long.
+            (key::DELAY, if level < 0 { String::new() } else { delay.to_string() }),
             (key::TRAN_MSG, String::new()),
         ] {
             let set = properties.set(name, &value);

@@ -151,3 +151,36 @@ async fn a_lease_that_ran_out_stops_the_queue_until_the_broker_answers_again() {
     assert_eq!(shelf.offset("T", 0), Some(5));
     within(client.close()).await;
 }
+
+#[tokio::test]
+async fn an_offset_that_is_reset_while_a_call_runs_waits_for_its_end() {
+    let mode = Arc::new(AtomicI32::new(GRANT));
+    let (shelf, server) = locking(&mode).await;
+    let client = server.client();
+    let listener = Patient::new(3);
+    let consumer = within(client.push_consumer(orderly(), listener.clone())).await.unwrap();
+    until("the fourth call waits", || listener.bodies() == ["m0", "m1", "m2", "m3"]).await;
+    let mut table = ResetOffsetBody::default();
+    let queue = MessageQueue { topic: "T".into(), broker_name: "b".into(), queue_id: 0 };
+    table.offset_table.insert(queue, 1);
+    let reset = ResetOffsetRequest {
+        topic: "T",
+        group: "G",
+        timestamp: 0,
+        is_force: Some(true),
+        queue_id: None,
+        offset: None,
+    };
+    let request = Frame::request(RequestCode::RESET_CONSUMER_CLIENT_OFFSET, &reset);
+    server.push(&request.with_body(table.to_body().unwrap()).oneway());
+    until("the offset is set", || shelf.offset("T", 0) == Some(1)).await;
+    let asked = server.count(RequestCode::GET_CONSUMER_LIST_BY_GROUP);
+    until("queues are divided again", || server.count(RequestCode::GET_CONSUMER_LIST_BY_GROUP) > asked + 4)
+        .await;
+    assert_eq!(listener.bodies().len(), 4, "no second call beside the one that runs");
+    listener.free.add_permits(100);
+    until("it goes on there", || listener.bodies()[4..] == ["m1", "m2", "m3", "m4"]).await;
+    within(consumer.close()).await;
+    assert_eq!(shelf.offset("T", 0), Some(5));
+    within(client.close()).await;
+}
