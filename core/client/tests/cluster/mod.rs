@@ -45,6 +45,11 @@ impl Cluster {
         (topic, format!("g{number}_{stamp}"))
     }
 
+    /// Our own broker, for its faults and its clock.
+    pub fn broker(&self) -> &Broker {
+        &self.own.as_ref().expect("only our own broker has faults and a clock").0
+    }
+
     /// Whether the broker is ours, so that tests may stop it.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
