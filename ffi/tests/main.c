@@ -141,11 +141,14 @@ struct suite {
 };
 
 static const struct suite suites[] = {
-    {"basics", test_basics},     {"messages", test_messages}, {"queue", test_queue},
-    {"producer", test_producer}, {"routing", test_routing},   {"views", test_views},
-    {"consumer", test_consumer}, {"pull", test_pull},         {"dead letters", test_dead_letters},
-    {"broker", test_broker},     {"faults", test_faults},     {"close", test_close},
-    {"fork", test_fork},         {"log", test_log},
+    {"basics", test_basics},     {"messages", test_messages},
+    {"queue", test_queue},       {"producer", test_producer},
+    {"routing", test_routing},   {"views", test_views},
+    {"consumer", test_consumer}, {"models", test_models},
+    {"pull", test_pull},         {"dead letters", test_dead_letters},
+    {"broker", test_broker},     {"faults", test_faults},
+    {"close", test_close},       {"fork", test_fork},
+    {"log", test_log},
 };
 
 int main(int argc, char **argv) {

@@ -63,6 +63,7 @@ void test_producer(void);
 void test_routing(void);
 void test_consumer(void);
 void test_views(void);
+void test_models(void);
 void test_pull(void);
 void test_dead_letters(void);
 void test_broker(void);
