@@ -47,7 +47,9 @@ struct mq_error *mq_message_new(const char *topic,
                                 const uint8_t *body,
                                 size_t body_len,
                                 struct mq_message **message);
-struct mq_error *mq_message_set_tag(struct mq_message *message, const char *tag, size_t tag_len);
+struct mq_error *mq_message_set_tag(struct mq_message *message,
+                                    const char *tag,
+                                    size_t tag_len);
 struct mq_error *mq_message_add_key(struct mq_message *message, const char *key, size_t key_len);
 struct mq_error *mq_message_set_property(struct mq_message *message,
                                          const char *name,

@@ -25,6 +25,7 @@
  *
  * Asynchronous calls (`_async`) return at once. If they return NULL, exactly one MQ_EVENT_DONE with the given tag follows
  * on the given queue, whatever happens: success, failure, timeout, cancel, close. If they return an error, none follows.
+ * A `_cancel` function gives up calls by queue and tag; their event still comes, with MQ_ERR_CANCELLED unless they were just done.
  *
  * fork(2). The library starts threads with the first client or broker, not when it is loaded. In a forked child every call with
  * a handle of the parent is MQ_ERR_FORKED and `_free` does nothing; new handles work.
@@ -491,9 +492,12 @@ struct mq_error *mq_message_new(const char *topic,
                                 struct mq_message **message);
 
 /**
- * Sets the tag, by which consumers filter.
+ * Sets the tag, by which consumers filter. The check refuses one that no subscription can name: with `||` in it, or spaces
+ * around it. A single `|` is a character like others.
  */
-struct mq_error *mq_message_set_tag(struct mq_message *message, const char *tag, size_t tag_len);
+struct mq_error *mq_message_set_tag(struct mq_message *message,
+                                    const char *tag,
+                                    size_t tag_len);
 
 /**
  * Adds a key, by which the message can be looked up.
@@ -802,6 +806,10 @@ struct mq_queue *mq_queue_new(void);
  *
  * Waits up to `timeout_ms` milliseconds for the first one: 0 does not wait, a negative value waits until an event
  * comes, `mq_queue_wake` is called or the queue is closed. No event in time is no error: `count` is then 0.
+ *
+ * The number comes through `count` and not as the result, so that an empty queue can be told from a closed one and the result
+ * is an error here as everywhere. Taking many at a time is what makes it fast: one lock and one call for all of them. Several
+ * threads may poll; each event goes to one of them.
  *
  * Errors: `MQ_ERR_CLOSED` when the queue is closed and empty, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`, `MQ_ERR_STATE` for a
  * call that would wait on a thread of the library.

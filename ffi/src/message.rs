@@ -59,7 +59,8 @@ pub unsafe extern "C" fn mq_message_new(
     })
 }
 
-/// Sets the tag, by which consumers filter.
+/// Sets the tag, by which consumers filter. The check refuses one that no subscription can name: with `||` in it, or spaces
+/// around it. A single `|` is a character like others.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_message_set_tag(
     message: *mut mq_message,

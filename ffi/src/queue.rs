@@ -49,6 +49,10 @@ pub extern "C" fn mq_queue_new() -> *mut mq_queue {
 /// Waits up to `timeout_ms` milliseconds for the first one: 0 does not wait, a negative value waits until an event
 /// comes, `mq_queue_wake` is called or the queue is closed. No event in time is no error: `count` is then 0.
 ///
+/// The number comes through `count` and not as the result, so that an empty queue can be told from a closed one and the result
+/// is an error here as everywhere. Taking many at a time is what makes it fast: one lock and one call for all of them. Several
+/// threads may poll; each event goes to one of them.
+///
 /// Errors: `MQ_ERR_CLOSED` when the queue is closed and empty, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`, `MQ_ERR_STATE` for a
 /// call that would wait on a thread of the library.
 #[unsafe(no_mangle)]

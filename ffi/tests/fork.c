@@ -11,6 +11,38 @@ static int forked(mq_error *error) {
     return yes;
 }
 
+/* In the child: the same for handles that ask. */
+static int child_asks(struct world *world, mq_producer *producer, mq_pull_consumer *puller, mq_dead_letters *letters) {
+    mq_message_queues *queues = NULL;
+    mq_event *polled = NULL;
+    int64_t clock = 0;
+    if (!forked(mq_pull_consumer_poll(puller, -1, &polled)))
+        return 101;
+    if (!forked(mq_pull_consumer_poll_async(puller, -1, world->queue, 1)))
+        return 102;
+    if (!forked(mq_pull_consumer_commit(puller)))
+        return 103;
+    if (!forked(mq_pull_consumer_assignment(puller, &queues)))
+        return 104;
+    if (!forked(mq_pull_consumer_cancel(puller, world->queue, 1)))
+        return 105;
+    if (!forked(mq_pull_consumer_close(puller, 0)))
+        return 106;
+    if (!forked(mq_dead_letters_read(letters, 1, &polled)))
+        return 107;
+    if (!forked(mq_dead_letters_rewind(letters)))
+        return 108;
+    if (!forked(mq_producer_queues(producer, MQ_TEXT("orders"), &queues)))
+        return 109;
+    if (!forked(mq_broker_clear_faults(world->broker)))
+        return 110;
+    if (!forked(mq_broker_clock(world->broker, &clock)))
+        return 111;
+    mq_dead_letters_free(letters);
+    mq_pull_consumer_free(puller);
+    return 0;
+}
+
 /* In the child: 0 when all is as it should be, otherwise the number of what was not. */
 static int child(struct world *world, mq_producer *producer, mq_push_consumer *consumer, mq_event *event) {
     mq_message *message = NULL;
@@ -107,7 +139,10 @@ void test_fork(void) {
     struct world world;
     mq_producer *producer;
     mq_push_consumer *consumer;
+    mq_pull_consumer *puller = NULL;
+    mq_dead_letters *letters = NULL;
     mq_message *message = message_to("orders", "x");
+    mq_config *config = settings("group", "puller", (char *)NULL);
     mq_event *event;
     char data_dir[256];
     pid_t pid;
@@ -119,6 +154,11 @@ void test_fork(void) {
     OK(mq_push_consumer_start(consumer, LONG_MS));
     OK(mq_producer_send(producer, message, 0, NULL));
     event = next_event(world.queue, MQ_EVENT_MESSAGE);
+    OK(mq_pull_consumer_new(world.client, config, &puller));
+    mq_config_free(config);
+    OK(mq_pull_consumer_subscribe(puller, MQ_TEXT("orders"), MQ_TEXT("*")));
+    OK(mq_pull_consumer_start(puller, LONG_MS));
+    OK(mq_dead_letters_new(world.client, MQ_TEXT("orders"), &letters));
     CHECK(setenv("MQ_TEST_ADDRESS", mq_broker_address(world.broker, NULL), 1) == 0);
     snprintf(data_dir, sizeof data_dir, "%s", mq_broker_data_dir(world.broker, NULL));
     fflush(NULL);
@@ -126,7 +166,8 @@ void test_fork(void) {
     pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        result = (unsigned char)child(&world, producer, consumer, event);
+        result = (unsigned char)child_asks(&world, producer, puller, letters);
+        result = result == 0 ? (unsigned char)child(&world, producer, consumer, event) : result;
         if (write(ends[1], &result, 1) == 1) {
             /* Not by exit: memcheck would blame the child for all that it leaves to the parent. */
             raise(SIGKILL);
@@ -146,7 +187,10 @@ void test_fork(void) {
     mq_event_free(event);
     OK(mq_producer_send(producer, message, 0, NULL));
     mq_event_free(next_event(world.queue, MQ_EVENT_MESSAGE));
+    OK(mq_pull_consumer_commit(puller));
     mq_message_free(message);
+    mq_dead_letters_free(letters);
+    mq_pull_consumer_free(puller);
     mq_push_consumer_free(consumer);
     mq_producer_free(producer);
     world_close(&world);

@@ -35,6 +35,15 @@ void test_messages(void) {
     mq_message_free(message);
 
     message = message_to("orders", "x");
+    OK(mq_message_set_tag(message, MQ_TEXT("a|b")));
+    OK(mq_message_check(message));
+    OK(mq_message_set_tag(message, MQ_TEXT("a||b")));
+    FAILS(mq_message_check(message), MQ_ERR_ARGUMENT);
+    OK(mq_message_set_tag(message, MQ_TEXT(" a")));
+    FAILS(mq_message_check(message), MQ_ERR_ARGUMENT);
+    mq_message_free(message);
+
+    message = message_to("orders", "x");
     OK(mq_message_set_property(message, MQ_TEXT("KEYS"), MQ_TEXT("1")));
     FAILS(mq_message_check(message), MQ_ERR_ARGUMENT);
     mq_message_free(message);

@@ -98,13 +98,15 @@ wait
 for name in "${programs[@]}" memcheck; do count "$name"; done
 
 # As a user would use it.
-try "the example compiles with pkg-config" gcc -std=c99 -Wall -Wextra -Werror ffi/examples/quickstart.c "${shared[@]}" \
-    -o "$out/quickstart" && try "the example runs" "$out/quickstart"
-try "memcheck of the example" valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 "$out/quickstart"
+for example in quickstart events; do
+    try "$example compiles with pkg-config" gcc -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror "ffi/examples/$example.c" \
+        "${shared[@]}" -o "$out/$example" && try "$example runs" "$out/$example"
+done
+try "memcheck of an example" valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 "$out/quickstart"
 cmake_example() {
     cmake -S ffi/examples -B "$out/example" -DCMAKE_PREFIX_PATH="$prefix" >>"$out/cmake.log" &&
         cmake --build "$out/example" >>"$out/cmake.log" 2>&1
 }
-try "the example builds with find_package(mq)" cmake_example &&
-    try "the example runs, shared" "$out/example/quickstart" && try "the example runs, static" "$out/example/quickstart-static"
+try "an example builds with find_package(mq)" cmake_example &&
+    try "it runs, shared" "$out/example/quickstart" && try "it runs, static" "$out/example/quickstart-static"
 finish
