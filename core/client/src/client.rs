@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::message::MessageIds;
-use crate::remoting::{NameServers, Peer, Remoting};
+use crate::remoting::{NameServers, Peer, Remoting, instance_of};
 use crate::route::{Route, Routes, Template, Topic};
 use crate::tasks::Tasks;
 use crate::{
@@ -74,8 +74,13 @@ impl Client {
     ///
     /// # Errors
     /// `CONFIG`: a setting is not acceptable. `STATE`: there is no runtime.
-    pub fn new(config: ClientConfig) -> Result<Client, Error> {
+    pub fn new(mut config: ClientConfig) -> Result<Client, Error> {
         config.check()?;
+        if config.namespace.is_empty()
+            && let Some(instance) = config.namesrv.first().and_then(|address| instance_of(address))
+        {
+            config.namespace = instance.to_owned();
+        }
         let runtime = Handle::try_current().map_err(|_| {
             Error::new(ErrorCode::State, "a client must be made inside a tokio runtime; enter one first")
         })?;
@@ -351,10 +356,13 @@ fn own_ip(config: &ClientConfig) -> Result<IpAddr, Error> {
             )
         });
     }
-    let routed = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
-        socket.connect("192.0.2.1:9")?;
-        socket.local_addr()
-    });
+    // Addresses for documentation: to find the way to them asks no other host.
+    let routed =
+        [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")].into_iter().find_map(|(own, other)| {
+            let socket = UdpSocket::bind(own).ok()?;
+            socket.connect(other).ok()?;
+            socket.local_addr().ok()
+        });
     Ok(routed.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip()))
 }
 

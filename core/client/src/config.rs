@@ -115,7 +115,7 @@ declare! {
         unit_mode: bool = false, "unitMode";
         /// Own address in the client id and in message ids; empty: the address of the default network interface.
         client_ip: String = String::new(), "clientIP";
-        /// Namespace of the old kind, such as MQ_INST_1234: prefix of all topics and groups, added on the way out and removed on the way in.
+        /// Namespace of the old kind, such as MQ_INST_1234: prefix of all topics and groups, added on the way out and removed on the way in. Empty: that of the instance which the first address of 'namesrv' names, if it does (MQ_INST_1234_abc.host:80).
         namespace: String = String::new();
         /// Namespace of the new kind (5.2): goes with every request, names stay as they are.
         namespace_v2: String = String::new(), "namespaceV2";

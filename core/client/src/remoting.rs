@@ -17,7 +17,7 @@ mod discovery;
 mod name_servers;
 mod peer;
 
-pub(crate) use address::parse_addresses;
+pub(crate) use address::{instance_of, parse_addresses};
 pub(crate) use connection::{Bare, Connection, Options, Refused};
 pub(crate) use name_servers::NameServers;
 pub(crate) use peer::Peer;

@@ -58,7 +58,7 @@ async fn an_attempt_that_hangs_leaves_time_for_another_broker() {
     let (namesrv, a, _b) = two_brokers(deaf).await;
     let client = namesrv.client();
     let mut config = ProducerConfig::default();
-    config.set("sendMsgMaxTimeoutPerRequest", "500ms").unwrap();
+    config.set("sendMsgMaxTimeoutPerRequest", "1s").unwrap();
     config.send_timeout = Duration::from_secs(25);
     let producer = client.producer(config).unwrap();
     for _ in 0..2 {
