@@ -1,28 +1,39 @@
 // ConsumeResult: a listener's answer.
+using System;
+
 namespace LibMq
 {
     /// <summary>A listener's answer. A listener that throws means <see cref="Later"/>.</summary>
     public readonly struct ConsumeResult
     {
-        private ConsumeResult(bool isLater, int delayLevel)
+        private ConsumeResult(int kind, int detail)
         {
-            IsLater = isLater;
-            DelayLevel = delayLevel;
+            Kind = kind;
+            Detail = detail;
         }
 
         /// <summary>The message is done.</summary>
         public static ConsumeResult Success => default;
 
         /// <summary>Deliver it again later; the broker waits longer from one attempt to the next.</summary>
-        public static ConsumeResult Later => new ConsumeResult(true, 0);
+        public static ConsumeResult Later => new ConsumeResult(1, 0);
 
         /// <summary>Deliver it again after a delay level, 1 to 18; −1 moves it to the dead letters.</summary>
-        public static ConsumeResult LaterAt(int delayLevel) => new ConsumeResult(true, delayLevel);
+        public static ConsumeResult LaterAt(int delayLevel) => new ConsumeResult(1, delayLevel);
 
-        /// <summary>Whether the message is to be delivered again.</summary>
-        public bool IsLater { get; }
+        /// <summary>
+        /// Deliver it again after a pause in which its queue waits, so that no message overtakes it; for consumers with
+        /// <c>consume_mode</c> orderly, to others the same as <see cref="Later"/>. Without a time: the setting
+        /// <c>suspend_current_queue_time</c>, 1 second unless set.
+        /// </summary>
+        public static ConsumeResult Suspend(TimeSpan? time = null) =>
+            new ConsumeResult(2, time is TimeSpan given ? (int)Math.Max(1, given.TotalMilliseconds) : 0);
 
-        /// <summary>The delay level asked for; 0 lets the broker choose.</summary>
-        public int DelayLevel { get; }
+        /// <summary>Whether the message is done.</summary>
+        public bool IsSuccess => Kind == 0;
+
+        internal int Kind { get; }
+
+        internal int Detail { get; }
     }
 }

@@ -7,32 +7,6 @@ using System.Threading.Tasks;
 
 namespace LibMq
 {
-    /// <summary>What waits for the one event of an asynchronous call.</summary>
-    internal interface IPending
-    {
-        /// <summary>Takes the event, which is freed afterwards. Runs on the loop's thread and must be quick.</summary>
-        void Complete(IntPtr happened);
-    }
-
-    /// <summary>A call that has no result but its success.</summary>
-    internal sealed class PendingCall : TaskCompletionSource<bool>, IPending
-    {
-        internal PendingCall() : base(TaskCreationOptions.RunContinuationsAsynchronously) { }
-
-        public void Complete(IntPtr happened)
-        {
-            var error = Native.mq_event_error(happened);
-            if (error == IntPtr.Zero)
-            {
-                TrySetResult(true);
-            }
-            else
-            {
-                TrySetException(MqException.From(error));
-            }
-        }
-    }
-
     /// <summary>One queue of the core and the thread that reads it, in batches. The thread does not keep the process alive.</summary>
     internal sealed class EventLoop
     {
@@ -40,6 +14,7 @@ namespace LibMq
 
         private readonly ConcurrentDictionary<ulong, IPending> _pending = new ConcurrentDictionary<ulong, IPending>();
         private readonly ConcurrentDictionary<ulong, PushConsumer> _consumers = new ConcurrentDictionary<ulong, PushConsumer>();
+        private readonly ConcurrentDictionary<ulong, Action<IntPtr>> _watches = new ConcurrentDictionary<ulong, Action<IntPtr>>();
         private readonly Action<IntPtr>? _onLog;
         private long _lastTag;
 
@@ -76,18 +51,22 @@ namespace LibMq
             }
         }
 
-        internal Task CallAsync<T>(T state, Func<T, QueueHandle, ulong, IntPtr> call)
-        {
-            var pending = new PendingCall();
-            Start(pending, state, call);
-            return pending.Task;
-        }
+        /// <summary>A call that has no result but its success.</summary>
+        internal Task CallAsync<T>(T state, Func<T, QueueHandle, ulong, IntPtr> call) => new Pending<bool>(this, _ => true).Start(state, call);
 
         internal ICollection<PushConsumer> Consumers => _consumers.Values;
 
         internal void Add(ulong tag, PushConsumer consumer) => _consumers[tag] = consumer;
 
         internal void Remove(ulong tag) => _consumers.TryRemove(tag, out _);
+
+        /// <summary>A number for changes of queues, and what to do when they come, on the loop's thread.</summary>
+        internal ulong Watch(Action<IntPtr> changed)
+        {
+            var tag = NextTag();
+            _watches[tag] = changed;
+            return tag;
+        }
 
         /// <summary>Ends the thread once it has handed out what is on the queue.</summary>
         internal void Stop() => Native.Check(Native.mq_queue_close(Queue));
@@ -125,6 +104,12 @@ namespace LibMq
                 case Native.EventMessage when _consumers.TryGetValue(Native.mq_event_tag(happened), out var consumer):
                     consumer.Deliver(happened);
                     return; // the consumer frees it
+                case Native.EventWarning when _consumers.TryGetValue(Native.mq_event_tag(happened), out var consumer):
+                    consumer.Warn(happened);
+                    break;
+                case Native.EventQueueChange when _watches.TryGetValue(Native.mq_event_tag(happened), out var changed):
+                    changed(happened);
+                    break;
                 case Native.EventLog:
                     _onLog?.Invoke(happened);
                     break;

@@ -27,6 +27,28 @@ namespace LibMq
         protected override bool ReleaseHandle() { Native.mq_push_consumer_free(handle); return true; }
     }
 
+    internal sealed class PullConsumerHandle : MqHandle
+    {
+        protected override bool ReleaseHandle() { Native.mq_pull_consumer_free(handle); return true; }
+    }
+
+    internal sealed class DeadLettersHandle : MqHandle
+    {
+        protected override bool ReleaseHandle() { Native.mq_dead_letters_free(handle); return true; }
+    }
+
+    internal sealed class MessageQueuesHandle : MqHandle
+    {
+        protected override bool ReleaseHandle() { Native.mq_message_queues_free(handle); return true; }
+    }
+
+    internal sealed class ViewHandle : MqHandle
+    {
+        internal ViewHandle(IntPtr view) => SetHandle(view);
+
+        protected override bool ReleaseHandle() { Native.mq_message_view_free(handle); return true; }
+    }
+
     internal sealed class QueueHandle : MqHandle
     {
         protected override bool ReleaseHandle() { Native.mq_queue_free(handle); return true; }

@@ -53,5 +53,14 @@ namespace LibMq
 
         /// <summary>Delays the delivery by one of the broker's levels, 1 to 18 (1 s, 5 s, 10 s … 2 h unless set otherwise); 0 is no delay.</summary>
         public int DelayLevel { get; set; }
+
+        /// <summary>
+        /// Whether the receipt waits until the message is as safe as the broker is set to make it (the default), or comes as soon as
+        /// the broker has it.
+        /// </summary>
+        public bool WaitStore { get; set; } = true;
+
+        /// <summary>A number of the user's own that travels with it.</summary>
+        public int Flag { get; set; }
     }
 }

@@ -1,46 +1,69 @@
 // MessageView: a message that arrived.
 using System;
 using System.Collections.Generic;
+using System.Text;
 
 namespace LibMq
 {
     /// <summary>A message that arrived. It does not change and stays valid for as long as it is kept.</summary>
     public sealed class MessageView
     {
+        private static readonly string[] NoKeys = Array.Empty<string>();
+
         internal unsafe MessageView(IntPtr view)
         {
-            Topic = Native.Text(Native.mq_message_view_topic(view, out var length), length) ?? "";
-            var body = Native.mq_message_view_body(view, out length);
-            Body = new ReadOnlySpan<byte>(body, checked((int)length)).ToArray();
-            Tag = Native.Text(Native.mq_message_view_tag(view, out length), length);
-            MessageGroup = Native.Text(Native.mq_message_view_group(view, out length), length);
-            MessageId = Native.Text(Native.mq_message_view_message_id(view, out length), length) ?? "";
-            OffsetMessageId = Native.Text(Native.mq_message_view_offset_message_id(view, out length), length) ?? "";
-            BrokerName = Native.Text(Native.mq_message_view_broker_name(view, out length), length) ?? "";
-            QueueId = Native.mq_message_view_queue_id(view);
-            QueueOffset = Native.mq_message_view_queue_offset(view);
-            BornTime = DateTimeOffset.FromUnixTimeMilliseconds(Native.mq_message_view_born_timestamp(view));
-            BornHost = Native.Text(Native.mq_message_view_born_host(view, out length), length) ?? "";
-            StoreTime = DateTimeOffset.FromUnixTimeMilliseconds(Native.mq_message_view_store_timestamp(view));
-            StoreHost = Native.Text(Native.mq_message_view_store_host(view, out length), length) ?? "";
-            DeliveryAttempt = Native.mq_message_view_delivery_attempt(view);
-
-            var keys = (int)Native.mq_message_view_key_count(view);
-            var allKeys = keys == 0 ? Array.Empty<string>() : new string[keys];
-            for (var i = 0; i < keys; i++)
+            // One crossing for all of it; mq.h describes the block.
+            var packed = Native.mq_message_view_packed(view, out _);
+            var lengths = (int*)(packed + 56);
+            var at = packed + *(uint*)packed;
+            string? Next(int index)
             {
-                allKeys[i] = Native.Text(Native.mq_message_view_key(view, (UIntPtr)i, out length), length) ?? "";
+                var length = lengths[index];
+                if (length < 0)
+                {
+                    return null;
+                }
+                var text = Encoding.UTF8.GetString(at, length);
+                at += length;
+                return text;
             }
-            Keys = allKeys;
 
-            var count = (int)Native.mq_message_view_property_count(view);
-            var properties = new Dictionary<string, string>(count);
-            for (var i = 0; i < count; i++)
+            QueueId = *(int*)(packed + 4);
+            QueueOffset = *(long*)(packed + 8);
+            BornTime = DateTimeOffset.FromUnixTimeMilliseconds(*(long*)(packed + 16));
+            StoreTime = DateTimeOffset.FromUnixTimeMilliseconds(*(long*)(packed + 24));
+            DeliveryAttempt = *(int*)(packed + 32) + 1;
+            Flag = *(int*)(packed + 36);
+            var body = (byte*)*(ulong*)(packed + 40);
+            Body = new ReadOnlySpan<byte>(body, checked((int)*(ulong*)(packed + 48))).ToArray();
+            Topic = Next(0) ?? "";
+            Tag = Next(1);
+            var keys = Next(2);
+            Keys = string.IsNullOrEmpty(keys) ? NoKeys : keys.Split(' ');
+            MessageGroup = Next(3);
+            MessageId = Next(4) ?? "";
+            OffsetMessageId = Next(5) ?? "";
+            BrokerName = Next(6) ?? "";
+            BornHost = Next(7) ?? "";
+            StoreHost = Next(8) ?? "";
+            var properties = new Dictionary<string, string>();
+            foreach (var property in (Next(9) ?? "").Split(new[] { '\u0002' }, StringSplitOptions.RemoveEmptyEntries))
             {
-                var name = Native.Text(Native.mq_message_view_property_name(view, (UIntPtr)i, out length), length) ?? "";
-                properties[name] = Native.Text(Native.mq_message_view_property_value(view, (UIntPtr)i, out length), length) ?? "";
+                var border = property.IndexOf('\u0001');
+                properties[border < 0 ? property : property.Substring(0, border)] = border < 0 ? "" : property.Substring(border + 1);
             }
             Properties = properties;
+        }
+
+        /// <summary>The messages of an event.</summary>
+        internal static IReadOnlyList<MessageView> All(IntPtr happened)
+        {
+            var views = new MessageView[(int)Native.mq_event_message_count(happened)];
+            for (var i = 0; i < views.Length; i++)
+            {
+                views[i] = new MessageView(Native.mq_event_message(happened, (UIntPtr)i));
+            }
+            return views;
         }
 
         /// <summary>The topic that it was sent to, also when this is a later attempt.</summary>
@@ -90,5 +113,11 @@ namespace LibMq
 
         /// <summary>Which delivery this is: 1 at first.</summary>
         public int DeliveryAttempt { get; }
+
+        /// <summary>The sender's own number for it.</summary>
+        public int Flag { get; }
+
+        /// <summary>The queue that it came from.</summary>
+        public MessageQueue Queue => new MessageQueue(Topic, BrokerName, QueueId);
     }
 }

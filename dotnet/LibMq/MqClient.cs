@@ -1,5 +1,6 @@
 // MqClient: the connection to one cluster.
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
@@ -68,15 +69,60 @@ namespace LibMq
         /// consumer closes; until the close is over the answer still counts.
         /// </summary>
         public Task<PushConsumer> CreatePushConsumerAsync(PushConsumerOptions options,
-            Func<MessageView, CancellationToken, Task<ConsumeResult>> listener, CancellationToken cancellationToken = default) =>
-            PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)),
-                listener ?? throw new ArgumentNullException(nameof(listener)), null, cancellationToken);
+            Func<MessageView, CancellationToken, Task<ConsumeResult>> listener, CancellationToken cancellationToken = default)
+        {
+            var given = listener ?? throw new ArgumentNullException(nameof(listener));
+            return StartAsync(options, async (messages, cancel) =>
+            {
+                var result = ConsumeResult.Success;
+                for (var i = 0; i < messages.Count && result.IsSuccess; i++)
+                {
+                    result = await given(messages[i], cancel).ConfigureAwait(false);
+                }
+                return result;
+            }, cancellationToken);
+        }
 
         /// <summary>The same with a listener that is done when it returns.</summary>
         public Task<PushConsumer> CreatePushConsumerAsync(PushConsumerOptions options, Func<MessageView, ConsumeResult> listener,
-            CancellationToken cancellationToken = default) =>
-            PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)), null,
-                listener ?? throw new ArgumentNullException(nameof(listener)), cancellationToken);
+            CancellationToken cancellationToken = default)
+        {
+            var given = listener ?? throw new ArgumentNullException(nameof(listener));
+            return StartAsync(options, (messages, _) =>
+            {
+                var result = ConsumeResult.Success;
+                for (var i = 0; i < messages.Count && result.IsSuccess; i++)
+                {
+                    result = given(messages[i]);
+                }
+                return Task.FromResult(result);
+            }, cancellationToken);
+        }
+
+        /// <summary>
+        /// The same with a listener that gets several messages of one queue at once, as many as the setting
+        /// <c>consume_message_batch_max_size</c> allows, and answers for all of them.
+        /// </summary>
+        public Task<PushConsumer> CreateBatchConsumerAsync(PushConsumerOptions options,
+            Func<IReadOnlyList<MessageView>, CancellationToken, Task<ConsumeResult>> listener, CancellationToken cancellationToken = default)
+        {
+            var given = listener ?? throw new ArgumentNullException(nameof(listener));
+            return StartAsync(options, (messages, cancel) => given(messages, cancel), cancellationToken);
+        }
+
+        /// <summary>Makes a consumer that asks for its messages itself, subscribes and joins its group.</summary>
+        public Task<PullConsumer> CreatePullConsumerAsync(PullConsumerOptions options, CancellationToken cancellationToken = default)
+        {
+            CheckOpen();
+            return PullConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)), cancellationToken);
+        }
+
+        /// <summary>The dead letters of a consumer group: what was delivered as often as allowed and never accepted.</summary>
+        public DeadLetters DeadLetters(string group)
+        {
+            CheckOpen();
+            return new DeadLetters(this, group ?? throw new ArgumentNullException(nameof(group)));
+        }
 
         /// <summary>
         /// Closes the client and all that was made from it: consumers commit and leave their groups, sends on their way get their
@@ -89,6 +135,9 @@ namespace LibMq
 
         /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
         public void Dispose() => _closing.Close();
+
+        private Task<PushConsumer> StartAsync(PushConsumerOptions options, Listener listener, CancellationToken cancellationToken) =>
+            PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)), listener, cancellationToken);
 
         private async Task CloseOnceAsync(TimeSpan? timeout)
         {

@@ -14,6 +14,8 @@ namespace LibMq
         internal const int EventDone = 1;
         internal const int EventMessage = 2;
         internal const int EventLog = 3;
+        internal const int EventWarning = 4;
+        internal const int EventQueueChange = 5;
 
         private const string Library = "mq";
 
@@ -86,7 +88,12 @@ namespace LibMq
         [DllImport(Library)] internal static extern IntPtr mq_event_receipt(IntPtr happened);
         [DllImport(Library)] internal static extern UIntPtr mq_event_message_count(IntPtr happened);
         [DllImport(Library)] internal static extern IntPtr mq_event_message(IntPtr happened, UIntPtr index);
-        [DllImport(Library)] internal static extern IntPtr mq_event_reply(IntPtr happened, int result, int delayLevel);
+        [DllImport(Library)] internal static extern IntPtr mq_event_reply(IntPtr happened, int result, int detail);
+        [DllImport(Library)] internal static extern IntPtr mq_event_queues(IntPtr happened);
+        [DllImport(Library)] internal static extern IntPtr mq_event_assigned(IntPtr happened);
+        [DllImport(Library)] internal static extern long mq_event_offset(IntPtr happened);
+        [DllImport(Library)] internal static extern byte* mq_event_warning_name(IntPtr happened, out UIntPtr length);
+        [DllImport(Library)] internal static extern byte* mq_event_warning_message(IntPtr happened, out UIntPtr length);
         [DllImport(Library)] internal static extern int mq_event_log_level(IntPtr happened);
         [DllImport(Library)] internal static extern byte* mq_event_log_target(IntPtr happened, out UIntPtr length);
         [DllImport(Library)] internal static extern byte* mq_event_log_message(IntPtr happened, out UIntPtr length);
@@ -105,6 +112,8 @@ namespace LibMq
         [DllImport(Library)]
         internal static extern IntPtr mq_message_set_group(IntPtr message, [MarshalAs(UnmanagedType.LPUTF8Str)] string group, UIntPtr length);
         [DllImport(Library)] internal static extern IntPtr mq_message_set_delay_level(IntPtr message, int level);
+        [DllImport(Library)] internal static extern IntPtr mq_message_set_wait_store(IntPtr message, int wait);
+        [DllImport(Library)] internal static extern IntPtr mq_message_set_flag(IntPtr message, int flag);
         [DllImport(Library)] internal static extern void mq_message_free(IntPtr message);
 
         [DllImport(Library)] internal static extern byte* mq_receipt_message_id(IntPtr receipt, out UIntPtr length);
@@ -117,25 +126,20 @@ namespace LibMq
         [DllImport(Library)] internal static extern byte* mq_receipt_transaction_id(IntPtr receipt, out UIntPtr length);
         [DllImport(Library)] internal static extern void mq_receipt_free(IntPtr receipt);
 
-        [DllImport(Library)] internal static extern byte* mq_message_view_topic(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern byte* mq_message_view_body(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern byte* mq_message_view_tag(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern UIntPtr mq_message_view_key_count(IntPtr view);
-        [DllImport(Library)] internal static extern byte* mq_message_view_key(IntPtr view, UIntPtr index, out UIntPtr length);
-        [DllImport(Library)] internal static extern byte* mq_message_view_group(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern UIntPtr mq_message_view_property_count(IntPtr view);
-        [DllImport(Library)] internal static extern byte* mq_message_view_property_name(IntPtr view, UIntPtr index, out UIntPtr length);
-        [DllImport(Library)] internal static extern byte* mq_message_view_property_value(IntPtr view, UIntPtr index, out UIntPtr length);
-        [DllImport(Library)] internal static extern byte* mq_message_view_message_id(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern byte* mq_message_view_offset_message_id(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern byte* mq_message_view_broker_name(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern int mq_message_view_queue_id(IntPtr view);
-        [DllImport(Library)] internal static extern long mq_message_view_queue_offset(IntPtr view);
-        [DllImport(Library)] internal static extern long mq_message_view_born_timestamp(IntPtr view);
-        [DllImport(Library)] internal static extern byte* mq_message_view_born_host(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern long mq_message_view_store_timestamp(IntPtr view);
-        [DllImport(Library)] internal static extern byte* mq_message_view_store_host(IntPtr view, out UIntPtr length);
-        [DllImport(Library)] internal static extern int mq_message_view_delivery_attempt(IntPtr view);
+
+        [DllImport(Library)] internal static extern byte* mq_message_view_packed(IntPtr view, out UIntPtr length);
+        [DllImport(Library)] internal static extern IntPtr mq_message_view_clone(IntPtr view);
+        [DllImport(Library)] internal static extern void mq_message_view_free(IntPtr view);
+
+        [DllImport(Library)] internal static extern MessageQueuesHandle mq_message_queues_new();
+        [DllImport(Library)]
+        internal static extern IntPtr mq_message_queues_add(MessageQueuesHandle queues, [MarshalAs(UnmanagedType.LPUTF8Str)] string topic,
+            UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string brokerName, UIntPtr brokerNameLength, int queueId);
+        [DllImport(Library)] internal static extern UIntPtr mq_message_queues_count(IntPtr queues);
+        [DllImport(Library)] internal static extern byte* mq_message_queues_topic(IntPtr queues, UIntPtr index, out UIntPtr length);
+        [DllImport(Library)] internal static extern byte* mq_message_queues_broker_name(IntPtr queues, UIntPtr index, out UIntPtr length);
+        [DllImport(Library)] internal static extern int mq_message_queues_id(IntPtr queues, UIntPtr index);
+        [DllImport(Library)] internal static extern void mq_message_queues_free(IntPtr queues);
 
         [DllImport(Library)] internal static extern IntPtr mq_client_new(ConfigHandle config, out ClientHandle client);
         [DllImport(Library)] internal static extern IntPtr mq_client_close_async(ClientHandle client, long timeout, QueueHandle queue, ulong tag);
@@ -154,6 +158,18 @@ namespace LibMq
         [DllImport(Library)]
         internal static extern IntPtr mq_producer_send_batch_async(ProducerHandle producer, IntPtr* messages, UIntPtr count, long timeout,
             QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_producer_send_to_queue(ProducerHandle producer, IntPtr message,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string brokerName, UIntPtr length, int queueId, long timeout, out IntPtr receipt);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_producer_send_to_queue_async(ProducerHandle producer, IntPtr message,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string brokerName, UIntPtr length, int queueId, long timeout, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_producer_queues_async(ProducerHandle producer, [MarshalAs(UnmanagedType.LPUTF8Str)] string topic,
+            UIntPtr length, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_producer_split_batch(ProducerHandle producer, IntPtr* messages, UIntPtr count, UIntPtr* lengths,
+            out UIntPtr lists);
         [DllImport(Library)] internal static extern IntPtr mq_producer_cancel(ProducerHandle producer, QueueHandle queue, ulong tag);
         [DllImport(Library)]
         internal static extern IntPtr mq_producer_close_async(ProducerHandle producer, long timeout, QueueHandle queue, ulong tag);
@@ -171,7 +187,75 @@ namespace LibMq
         [DllImport(Library)] internal static extern IntPtr mq_push_consumer_resume(PushConsumerHandle consumer);
         [DllImport(Library)]
         internal static extern IntPtr mq_push_consumer_close_async(PushConsumerHandle consumer, long timeout, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_push_consumer_assignment(PushConsumerHandle consumer, out MessageQueuesHandle queues);
         [DllImport(Library)] internal static extern void mq_push_consumer_free(IntPtr consumer);
+
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_new(ClientHandle client, ConfigHandle config, out PullConsumerHandle consumer);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_subscribe_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string expression,
+            UIntPtr expressionLength, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_unsubscribe_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr length, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_assign_async(PullConsumerHandle consumer, MessageQueuesHandle queues,
+            QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_start_async(PullConsumerHandle consumer, long timeout, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_poll_async(PullConsumerHandle consumer, long timeout, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_seek_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string brokerName,
+            UIntPtr brokerNameLength, int queueId, int whence, long value, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_offset_for_timestamp_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string brokerName,
+            UIntPtr brokerNameLength, int queueId, long millis, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_commit_async(PullConsumerHandle consumer, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_commit_offsets_async(PullConsumerHandle consumer, MessageQueuesHandle queues,
+            long[] offsets, UIntPtr count, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_committed_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string brokerName,
+            UIntPtr brokerNameLength, int queueId, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_position_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string brokerName,
+            UIntPtr brokerNameLength, int queueId, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_queues_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr length, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_watch_queues_async(PullConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr length, QueueHandle events, ulong watch, QueueHandle queue, ulong tag);
+        [DllImport(Library)] internal static extern IntPtr mq_pull_consumer_pause(PullConsumerHandle consumer, MessageQueuesHandle queues);
+        [DllImport(Library)] internal static extern IntPtr mq_pull_consumer_resume(PullConsumerHandle consumer, MessageQueuesHandle queues);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_assignment(PullConsumerHandle consumer, out MessageQueuesHandle queues);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_cancel(PullConsumerHandle consumer, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_pull_consumer_close_async(PullConsumerHandle consumer, long timeout, QueueHandle queue, ulong tag);
+        [DllImport(Library)] internal static extern void mq_pull_consumer_free(IntPtr consumer);
+
+        [DllImport(Library)]
+        internal static extern IntPtr mq_dead_letters_new(ClientHandle client, [MarshalAs(UnmanagedType.LPUTF8Str)] string group,
+            UIntPtr length, out DeadLettersHandle letters);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_dead_letters_read_async(DeadLettersHandle letters, UIntPtr max, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_dead_letters_rewind_async(DeadLettersHandle letters, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_dead_letters_resend_async(DeadLettersHandle letters, ViewHandle view, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_dead_letters_cancel(DeadLettersHandle letters, QueueHandle queue, ulong tag);
+        [DllImport(Library)] internal static extern void mq_dead_letters_free(IntPtr letters);
 
         [DllImport(Library)] internal static extern IntPtr mq_log_set_queue(QueueHandle queue, int level);
         [DllImport(Library)] internal static extern IntPtr mq_log_set_queue(IntPtr none, int level);

@@ -77,6 +77,14 @@ namespace LibMq
                 {
                     Native.Check(Native.mq_message_set_delay_level(native, message.DelayLevel));
                 }
+                if (!message.WaitStore)
+                {
+                    Native.Check(Native.mq_message_set_wait_store(native, 0));
+                }
+                if (message.Flag != 0)
+                {
+                    Native.Check(Native.mq_message_set_flag(native, message.Flag));
+                }
                 return native;
             }
             catch

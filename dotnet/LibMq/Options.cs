@@ -86,12 +86,39 @@ namespace LibMq
         /// </summary>
         public Action<MessageView, Exception>? OnListenerError { get; set; }
 
+        /// <summary>
+        /// Called with name and text when something about the group is wrong, such as members with other subscriptions; on a
+        /// thread of the thread pool. Unless set, <see cref="System.Diagnostics.Trace"/> gets a line.
+        /// </summary>
+        public Action<string, string>? OnWarning { get; set; }
+
         private protected override void Collect(Action<string, string?> set)
         {
             set("group", Group);
-            set("consume_thread_min", Text(MaxConcurrency)); // has no effect, but must not be above the other
             set("consume_thread_max", Text(MaxConcurrency));
             set("max_reconsume_times", Text(MaxReconsumeTimes));
+        }
+    }
+
+    /// <summary>Settings of a pull consumer.</summary>
+    public sealed class PullConsumerOptions : Options
+    {
+        /// <summary>The consumer group; its members share the queues.</summary>
+        public string? Group { get; set; }
+
+        /// <summary>
+        /// Topics and what to take of them: <c>*</c>, or tags as in <c>paid || refunded</c>. Empty for a consumer that is
+        /// assigned queues by hand.
+        /// </summary>
+        public IDictionary<string, string> Subscriptions { get; } = new Dictionary<string, string>();
+
+        /// <summary>Whether positions are committed from time to time; true unless set.</summary>
+        public bool? AutoCommit { get; set; }
+
+        private protected override void Collect(Action<string, string?> set)
+        {
+            set("group", Group);
+            set("auto_commit", AutoCommit is bool given ? (given ? "true" : "false") : null);
         }
     }
 }

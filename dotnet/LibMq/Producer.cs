@@ -35,13 +35,13 @@ namespace LibMq
         /// <summary>Sends a message within <paramref name="timeout"/> (null: the producer's own).</summary>
         public async Task<SendReceipt> SendAsync(Message message, TimeSpan? timeout, CancellationToken cancellationToken = default)
         {
-            var pending = new PendingSend(this, cancellationToken);
+            Task<SendReceipt> sent;
             using (var native = new NativeMessages(message))
             {
-                pending.Start((_handle, native.First, Native.Milliseconds(timeout)), (state, queue, tag) =>
-                    Native.mq_producer_send_async(state._handle, state.First, state.Item3, queue, tag));
+                sent = Call(SendReceipt.Of, cancellationToken).Start((_handle, native.First, Native.Milliseconds(timeout)),
+                    (state, queue, tag) => Native.mq_producer_send_async(state._handle, state.First, state.Item3, queue, tag));
             }
-            return await pending.Task.ConfigureAwait(false);
+            return await sent.ConfigureAwait(false);
         }
 
         /// <summary>
@@ -49,24 +49,75 @@ namespace LibMq
         /// </summary>
         public async Task<SendReceipt> SendAsync(IReadOnlyList<Message> messages, CancellationToken cancellationToken = default)
         {
-            var pending = new PendingSend(this, cancellationToken);
+            Task<SendReceipt> sent;
             using (var native = new NativeMessages(messages))
             {
-                pending.Start((_handle, native.All), (state, queue, tag) => SendBatch(state._handle, state.All, queue, tag));
+                sent = Call(SendReceipt.Of, cancellationToken).Start((_handle, native.All),
+                    (state, queue, tag) => SendBatch(state._handle, state.All, queue, tag));
             }
-            return await pending.Task.ConfigureAwait(false);
+            return await sent.ConfigureAwait(false);
+        }
+
+        /// <summary>Sends a message to just this queue; it is not tried elsewhere.</summary>
+        public async Task<SendReceipt> SendToQueueAsync(Message message, MessageQueue queue, TimeSpan? timeout = null,
+            CancellationToken cancellationToken = default)
+        {
+            var to = queue ?? throw new ArgumentNullException(nameof(queue));
+            Task<SendReceipt> sent;
+            using (var native = new NativeMessages(message))
+            {
+                sent = Call(SendReceipt.Of, cancellationToken).Start((_handle, native.First, to, Native.Milliseconds(timeout)),
+                    (state, events, tag) => Native.mq_producer_send_to_queue_async(state._handle, state.First, state.to.BrokerName,
+                        Native.Length(state.to.BrokerName), state.to.QueueId, state.Item4, events, tag));
+            }
+            return await sent.ConfigureAwait(false);
         }
 
         /// <summary>Sends a message and asks for no answer: the task ends when it is handed to the connection. It may get lost.</summary>
         public async Task SendOnewayAsync(Message message, CancellationToken cancellationToken = default)
         {
-            var pending = new PendingSend(this, cancellationToken);
+            Task sent;
             using (var native = new NativeMessages(message))
             {
-                pending.Start((_handle, native.First), (state, queue, tag) =>
+                sent = Call(_ => true, cancellationToken).Start((_handle, native.First), (state, queue, tag) =>
                     Native.mq_producer_send_oneway_async(state._handle, state.First, queue, tag));
             }
-            await pending.Task.ConfigureAwait(false);
+            await sent.ConfigureAwait(false);
+        }
+
+        /// <summary>The queues that messages of a topic can be sent to.</summary>
+        public Task<IReadOnlyList<MessageQueue>> QueuesAsync(string topic, CancellationToken cancellationToken = default) =>
+            Call(happened => MessageQueue.From(Native.mq_event_queues(happened)), cancellationToken)
+                .Start((_handle, topic ?? throw new ArgumentNullException(nameof(topic))), (state, queue, tag) =>
+                    Native.mq_producer_queues_async(state._handle, state.Item2, Native.Length(state.Item2), queue, tag));
+
+        /// <summary>
+        /// Divides messages of one topic into lists that can be sent as one, in order; each is as long as the setting
+        /// <c>max_message_size</c> allows.
+        /// </summary>
+        public unsafe IReadOnlyList<IReadOnlyList<Message>> SplitBatch(IReadOnlyList<Message> messages)
+        {
+            _closing.Check();
+            using var native = new NativeMessages(messages);
+            var lengths = new UIntPtr[messages.Count];
+            UIntPtr count;
+            fixed (IntPtr* first = native.All)
+            fixed (UIntPtr* length = lengths)
+            {
+                Native.Check(Native.mq_producer_split_batch(_handle, first, (UIntPtr)messages.Count, length, out count));
+            }
+            var lists = new List<IReadOnlyList<Message>>((int)count);
+            var from = 0;
+            for (var i = 0; i < (int)count; from += (int)lengths[i++])
+            {
+                var list = new Message[(int)lengths[i]];
+                for (var j = 0; j < list.Length; j++)
+                {
+                    list[j] = messages[from + j];
+                }
+                lists.Add(list);
+            }
+            return lists;
         }
 
         /// <summary>Sends a message and blocks until the broker has answered, for <paramref name="timeout"/> at most.</summary>
@@ -75,6 +126,17 @@ namespace LibMq
             _closing.Check();
             using var native = new NativeMessages(message);
             Native.Check(Native.mq_producer_send(_handle, native.First, Native.Milliseconds(timeout), out var receipt));
+            return SendReceipt.Take(receipt);
+        }
+
+        /// <summary>Sends a message to just this queue, blocking.</summary>
+        public SendReceipt SendToQueue(Message message, MessageQueue queue, TimeSpan? timeout = null)
+        {
+            _closing.Check();
+            var to = queue ?? throw new ArgumentNullException(nameof(queue));
+            using var native = new NativeMessages(message);
+            Native.Check(Native.mq_producer_send_to_queue(_handle, native.First, to.BrokerName, Native.Length(to.BrokerName), to.QueueId,
+                Native.Milliseconds(timeout), out var receipt));
             return SendReceipt.Take(receipt);
         }
 
@@ -121,63 +183,10 @@ namespace LibMq
             }
         }
 
-        /// <summary>A send that waits for its event, and can be cancelled.</summary>
-        private sealed class PendingSend : TaskCompletionSource<SendReceipt>, IPending
+        private Pending<T> Call<T>(Func<IntPtr, T> take, CancellationToken cancellationToken)
         {
-            private readonly Producer _producer;
-            private readonly CancellationToken _cancel;
-            private CancellationTokenRegistration _registration;
-
-            internal PendingSend(Producer producer, CancellationToken cancel) : base(TaskCreationOptions.RunContinuationsAsynchronously)
-            {
-                _producer = producer;
-                _cancel = cancel;
-            }
-
-            internal void Start<T>(T state, Func<T, QueueHandle, ulong, IntPtr> call)
-            {
-                _producer._closing.Check();
-                _cancel.ThrowIfCancellationRequested();
-                var tag = _producer._loop.Start(this, state, call);
-                if (_cancel.CanBeCanceled)
-                {
-                    _registration = _cancel.Register(() => Cancel(tag));
-                    if (Task.IsCompleted)
-                    {
-                        _registration.Dispose();
-                    }
-                }
-            }
-
-            public void Complete(IntPtr happened)
-            {
-                var error = Native.mq_event_error(happened);
-                if (error == IntPtr.Zero)
-                {
-                    TrySetResult(SendReceipt.From(Native.mq_event_receipt(happened)));
-                }
-                else if (_cancel.IsCancellationRequested && Native.mq_error_code(error) == (int)MqErrorCode.Cancelled)
-                {
-                    TrySetCanceled(_cancel);
-                }
-                else
-                {
-                    TrySetException(MqException.From(error));
-                }
-                _registration.Dispose(); // after the result: Start, which may be running, then sees it and does the same
-            }
-
-            private void Cancel(ulong tag)
-            {
-                try
-                {
-                    Native.Check(Native.mq_producer_cancel(_producer._handle, _producer._loop.Queue, tag));
-                }
-                catch (Exception error) when (error is MqException || error is ObjectDisposedException)
-                {
-                    // Closed meanwhile: the send ends in its own way.
-                }
-            }
+            _closing.Check();
+            return new Pending<T>(_loop, take, (queue, tag) => Native.mq_producer_cancel(_handle, queue, tag), cancellationToken);
         }
     }
 }

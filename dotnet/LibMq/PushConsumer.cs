@@ -1,11 +1,15 @@
 // PushConsumer: hands the messages of a group's subscriptions to a listener.
 using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 
 namespace LibMq
 {
+    /// <summary>What every kind of listener becomes: one answer for all messages that came together.</summary>
+    internal delegate Task<ConsumeResult> Listener(IReadOnlyList<MessageView> messages, CancellationToken cancel);
+
     /// <summary>
     /// A member of a consumer group that hands messages to a listener. Made by
     /// <see cref="MqClient.CreatePushConsumerAsync(PushConsumerOptions, Func{MessageView, CancellationToken, Task{ConsumeResult}}, CancellationToken)"/>.
@@ -15,20 +19,19 @@ namespace LibMq
         private readonly PushConsumerHandle _handle;
         private readonly EventLoop _loop;
         private readonly ulong _tag;
-        private readonly Func<MessageView, CancellationToken, Task<ConsumeResult>>? _asyncListener;
-        private readonly Func<MessageView, ConsumeResult>? _listener;
+        private readonly Listener _listener;
+        private readonly Action<string, string> _onWarning;
         private readonly Action<MessageView, Exception> _onListenerError;
         private readonly CancellationTokenSource _cancel = new CancellationTokenSource();
         private readonly Closing _closing;
         private volatile bool _closed;
 
-        private PushConsumer(MqClient client, PushConsumerOptions options,
-            Func<MessageView, CancellationToken, Task<ConsumeResult>>? asyncListener, Func<MessageView, ConsumeResult>? listener)
+        private PushConsumer(MqClient client, PushConsumerOptions options, Listener listener)
         {
             _loop = client.Loop;
             _tag = _loop.NextTag();
-            _asyncListener = asyncListener;
             _listener = listener;
+            _onWarning = options.OnWarning ?? TraceWarning;
             _onListenerError = options.OnListenerError ?? TraceError;
             _closing = new Closing(CloseOnceAsync);
             using (var config = options.ToConfig())
@@ -55,6 +58,17 @@ namespace LibMq
             Native.Check(Native.mq_push_consumer_resume(_handle));
         }
 
+        /// <summary>The queues that this member has now.</summary>
+        public IReadOnlyList<MessageQueue> Assignment
+        {
+            get
+            {
+                _closing.Check();
+                Native.Check(Native.mq_push_consumer_assignment(_handle, out var queues));
+                return MessageQueue.Take(queues);
+            }
+        }
+
         /// <summary>
         /// Cancels the listeners' tokens, waits for the answers that are owed (5 seconds unless given), commits and leaves the
         /// group. What is not answered by then is delivered again, to whoever is there. No listener starts after that.
@@ -68,13 +82,12 @@ namespace LibMq
         /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
         public void Dispose() => _closing.Close();
 
-        internal static async Task<PushConsumer> StartAsync(MqClient client, PushConsumerOptions options,
-            Func<MessageView, CancellationToken, Task<ConsumeResult>>? asyncListener, Func<MessageView, ConsumeResult>? listener,
+        internal static async Task<PushConsumer> StartAsync(MqClient client, PushConsumerOptions options, Listener listener,
             CancellationToken cancellationToken)
         {
             client.CheckOpen();
             cancellationToken.ThrowIfCancellationRequested();
-            var consumer = new PushConsumer(client, options, asyncListener, listener);
+            var consumer = new PushConsumer(client, options, listener);
             consumer._loop.Add(consumer._tag, consumer);
             try
             {
@@ -102,36 +115,37 @@ namespace LibMq
         {
             try
             {
-                var result = ConsumeResult.Success;
-                var count = (int)Native.mq_event_message_count(happened);
-                for (var i = 0; i < count && !result.IsLater && !_closed; i++)
+                var messages = MessageView.All(happened);
+                var result = ConsumeResult.Later;
+                try
                 {
-                    var message = new MessageView(Native.mq_event_message(happened, (UIntPtr)i));
-                    try
-                    {
-                        result = _listener != null
-                            ? _listener(message)
-                            : await _asyncListener!(message, _cancel.Token).ConfigureAwait(false);
-                    }
-                    catch (OperationCanceledException) when (_cancel.IsCancellationRequested)
-                    {
-                        result = ConsumeResult.Later;
-                    }
-                    catch (Exception error)
-                    {
-                        result = ConsumeResult.Later;
-                        _onListenerError(message, error);
-                    }
+                    result = await _listener(messages, _cancel.Token).ConfigureAwait(false);
+                }
+                catch (OperationCanceledException) when (_cancel.IsCancellationRequested)
+                {
+                    // Later.
+                }
+                catch (Exception error)
+                {
+                    _onListenerError(messages[0], error);
                 }
                 if (!_closed)
                 {
-                    Native.Check(Native.mq_event_reply(happened, result.IsLater ? 1 : 0, result.DelayLevel));
+                    Native.Check(Native.mq_event_reply(happened, result.Kind, result.Detail));
                 }
             }
             finally
             {
                 Native.mq_event_free(happened); // without an answer: later
             }
+        }
+
+        /// <summary>Tells of something wrong with the group; called by the loop, which must not wait.</summary>
+        internal unsafe void Warn(IntPtr happened)
+        {
+            var name = Native.Text(Native.mq_event_warning_name(happened, out var length), length) ?? "";
+            var message = Native.Text(Native.mq_event_warning_message(happened, out length), length) ?? "";
+            ThreadPool.QueueUserWorkItem(consumer => consumer._onWarning(name, message), this, preferLocal: false);
         }
 
         private async Task CloseOnceAsync(TimeSpan? timeout)
@@ -149,6 +163,8 @@ namespace LibMq
                 _handle.Dispose();
             }
         }
+
+        private static void TraceWarning(string name, string message) => Trace.TraceWarning($"libmq: {name}: {message}");
 
         private static void TraceError(MessageView message, Exception error) =>
             Trace.TraceError($"libmq: the listener failed on message {message.MessageId} of {message.Topic}, which will come again: {error}");

@@ -55,8 +55,8 @@ namespace LibMq
         /// <summary>The transaction's id, if it was part of one.</summary>
         public string? TransactionId { get; }
 
-        /// <summary>A receipt that belongs to an event; a one-way send has none.</summary>
-        internal static SendReceipt From(IntPtr receipt) => receipt == IntPtr.Zero ? null! : new SendReceipt(receipt);
+        /// <summary>The receipt of an event.</summary>
+        internal static SendReceipt Of(IntPtr happened) => new SendReceipt(Native.mq_event_receipt(happened));
 
         /// <summary>A receipt that is ours, and freed here.</summary>
         internal static SendReceipt Take(IntPtr receipt)

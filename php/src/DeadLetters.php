@@ -39,11 +39,11 @@ final class DeadLetters
      *
      * @return list<DeadLetter>
      */
-    public function read(int $max, ?float $timeout = null): array
+    public function read(int $max): array
     {
         $ffi = Library::get();
         return $this->client->wait(
-            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_read_async($this->handle, $max, Library::milliseconds($timeout), $queue, $tag),
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_read_async($this->handle, $max, $queue, $tag),
             static function (CData $event) use ($ffi): array {
                 $letters = [];
                 for ($i = 0, $count = $ffi->mq_event_message_count($event); $i < $count; ++$i) {
@@ -56,19 +56,19 @@ final class DeadLetters
     }
 
     /** Sends a dead letter to the topic that it came from. It stays among the dead letters. */
-    public function resend(DeadLetter $letter, ?float $timeout = null): SendReceipt
+    public function resend(DeadLetter $letter): SendReceipt
     {
         $ffi = Library::get();
         return $this->client->wait(
-            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_resend_async($this->handle, $letter->view(), Library::milliseconds($timeout), $queue, $tag),
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_resend_async($this->handle, $letter->view(), $queue, $tag),
             static fn (CData $event) => Library::receipt($ffi->mq_event_receipt($event)),
             fn (CData $queue, int $tag) => $ffi->mq_dead_letters_cancel($this->handle, $queue, $tag),
         );
     }
 
-    /** Gives its connections' share back; reading goes no further. */
-    public function close(?float $timeout = null): void
+    /** Reads from the oldest one again. */
+    public function rewind(): void
     {
-        Library::check(Library::get()->mq_dead_letters_close($this->handle, Library::milliseconds($timeout)));
+        Library::check(Library::get()->mq_dead_letters_rewind($this->handle));
     }
 }

@@ -13,6 +13,9 @@ internal sealed class Behaviour
     private readonly string _consumer;
     private readonly int _laterFirst;
     private readonly int _throwFirst;
+    private readonly int _suspendFirst;
+    private readonly int? _laterLevel;
+    private readonly TimeSpan? _suspend;
     private readonly bool _alwaysLater;
     private readonly bool _hang;
     private readonly int _delay;
@@ -27,22 +30,25 @@ internal sealed class Behaviour
         _consumer = consumer;
         _laterFirst = behaviour.Number("later_first") ?? 0;
         _throwFirst = behaviour.Number("throw_first") ?? 0;
+        _suspendFirst = behaviour.Number("suspend_first") ?? 0;
+        _laterLevel = behaviour.Number("later_level");
+        _suspend = behaviour.Number("suspend") is int pause ? TimeSpan.FromMilliseconds(pause) : (TimeSpan?)null;
         _alwaysLater = behaviour.Flag("always_later");
         _hang = behaviour.Flag("hang");
         _delay = behaviour.Number("delay") ?? 0;
         _quiet = behaviour.Flag("quiet");
-        IsAsync = behaviour.Flag("async");
+        Listener = behaviour.Flag("async") ? ListenAsync : (Func<IReadOnlyList<MessageView>, CancellationToken, Task<ConsumeResult>>)Listen;
         if (_quiet)
         {
             _timer = new Timer(_ => ReportCount(), null, 200, 200);
         }
     }
 
-    internal bool IsAsync { get; }
+    internal Func<IReadOnlyList<MessageView>, CancellationToken, Task<ConsumeResult>> Listener { get; }
 
-    internal ConsumeResult Listen(MessageView message)
+    private Task<ConsumeResult> Listen(IReadOnlyList<MessageView> messages, CancellationToken cancel)
     {
-        Report(message);
+        Report(messages);
         if (_hang)
         {
             Thread.Sleep(Timeout.Infinite); // a listener that is really stuck, with no token to look at
@@ -51,22 +57,22 @@ internal sealed class Behaviour
         {
             Thread.Sleep(_delay);
         }
-        return Answer(message);
+        return Task.FromResult(Answer(messages[0]));
     }
 
-    internal async Task<ConsumeResult> ListenAsync(MessageView message, CancellationToken cancel)
+    private async Task<ConsumeResult> ListenAsync(IReadOnlyList<MessageView> messages, CancellationToken cancel)
     {
-        Report(message);
+        Report(messages);
         if (_hang || _delay > 0)
         {
             await Task.Delay(_hang ? Timeout.Infinite : _delay, cancel).ConfigureAwait(false);
         }
-        return Answer(message);
+        return Answer(messages[0]);
     }
 
     private ConsumeResult Answer(MessageView message)
     {
-        if (_laterFirst == 0 && _throwFirst == 0)
+        if (_laterFirst == 0 && _throwFirst == 0 && _suspendFirst == 0)
         {
             return _alwaysLater ? ConsumeResult.Later : ConsumeResult.Success;
         }
@@ -75,38 +81,31 @@ internal sealed class Behaviour
         {
             throw new InvalidOperationException($"delivery {delivery} is to fail");
         }
-        return delivery <= _laterFirst ? ConsumeResult.Later : ConsumeResult.Success;
+        if (delivery <= _suspendFirst)
+        {
+            return ConsumeResult.Suspend(_suspend);
+        }
+        var later = _laterLevel is int level ? ConsumeResult.LaterAt(level) : ConsumeResult.Later;
+        return delivery <= _laterFirst ? later : ConsumeResult.Success;
     }
 
-    private void Report(MessageView message)
+    private void Report(IReadOnlyList<MessageView> messages)
     {
         if (_quiet)
         {
-            Interlocked.Increment(ref _received);
+            Interlocked.Add(ref _received, messages.Count);
             return;
         }
-        Json.Write(new Dictionary<string, object?>
+        foreach (var message in messages)
         {
-            ["event"] = "message",
-            ["consumer"] = _consumer,
-            ["message"] = new Dictionary<string, object?>
+            Json.Write(new Dictionary<string, object?>
             {
-                ["topic"] = message.Topic,
-                ["body"] = Convert.ToBase64String(message.Body.Span),
-                ["tag"] = message.Tag,
-                ["keys"] = message.Keys,
-                ["properties"] = message.Properties,
-                ["message_group"] = message.MessageGroup,
-                ["message_id"] = message.MessageId,
-                ["offset_message_id"] = message.OffsetMessageId,
-                ["queue_id"] = message.QueueId,
-                ["queue_offset"] = message.QueueOffset,
-                ["broker_name"] = message.BrokerName,
-                ["born_timestamp"] = message.BornTime.ToUnixTimeMilliseconds(),
-                ["store_timestamp"] = message.StoreTime.ToUnixTimeMilliseconds(),
-                ["delivery_attempt"] = message.DeliveryAttempt,
-            },
-        });
+                ["event"] = "message",
+                ["consumer"] = _consumer,
+                ["message"] = Json.View(message),
+                ["batch"] = messages.Count,
+            });
+        }
     }
 
     private void ReportCount()

@@ -1,6 +1,7 @@
 // Json: requests read, answers written.
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -56,6 +57,7 @@ internal static class Json
         {
             Tag = json.OptionalText("tag"),
             MessageGroup = json.OptionalText("message_group"),
+            DelayLevel = json.Number("delay_level") ?? 0,
         };
         if (json.TryGetProperty("keys", out var keys) && keys.ValueKind == JsonValueKind.Array)
         {
@@ -74,16 +76,50 @@ internal static class Json
         return message;
     }
 
-    internal static object Receipt(SendReceipt receipt) => new Dictionary<string, object?>
+    internal static object Receipt(SendReceipt receipt) => Result("receipt", PlainReceipt(receipt));
+
+    internal static object PlainReceipt(SendReceipt receipt) => new Dictionary<string, object?>
     {
-        ["receipt"] = new Dictionary<string, object?>
-        {
-            ["message_id"] = receipt.MessageId,
-            ["offset_message_id"] = receipt.OffsetMessageId,
-            ["queue_id"] = receipt.QueueId,
-            ["queue_offset"] = receipt.QueueOffset,
-            ["status"] = receipt.Status.ToString(),
-        },
+        ["message_id"] = receipt.MessageId,
+        ["offset_message_id"] = receipt.OffsetMessageId,
+        ["queue_id"] = receipt.QueueId,
+        ["queue_offset"] = receipt.QueueOffset,
+        ["status"] = receipt.Status.ToString(),
+    };
+
+    internal static object Result(string name, object? value) => new Dictionary<string, object?> { [name] = value };
+
+    internal static object Queues(IEnumerable<MessageQueue> queues) => queues.Select(queue => new Dictionary<string, object?>
+    {
+        ["topic"] = queue.Topic,
+        ["broker_name"] = queue.BrokerName,
+        ["queue_id"] = queue.QueueId,
+    }).ToArray();
+
+    internal static MessageQueue ToQueue(this JsonElement json) =>
+        new MessageQueue(json.Text("topic"), json.Text("broker_name"), json.GetProperty("queue_id").GetInt32());
+
+    internal static MessageQueue Queue(this JsonElement request) => request.GetProperty("queue").ToQueue();
+
+    internal static IEnumerable<MessageQueue> Queues(this JsonElement request) =>
+        request.GetProperty("queues").EnumerateArray().Select(queue => queue.ToQueue());
+
+    internal static object View(MessageView message) => new Dictionary<string, object?>
+    {
+        ["topic"] = message.Topic,
+        ["body"] = Convert.ToBase64String(message.Body.Span),
+        ["tag"] = message.Tag,
+        ["keys"] = message.Keys,
+        ["properties"] = message.Properties,
+        ["message_group"] = message.MessageGroup,
+        ["message_id"] = message.MessageId,
+        ["offset_message_id"] = message.OffsetMessageId,
+        ["queue_id"] = message.QueueId,
+        ["queue_offset"] = message.QueueOffset,
+        ["broker_name"] = message.BrokerName,
+        ["born_timestamp"] = message.BornTime.ToUnixTimeMilliseconds(),
+        ["store_timestamp"] = message.StoreTime.ToUnixTimeMilliseconds(),
+        ["delivery_attempt"] = message.DeliveryAttempt,
     };
 
     internal static object Broker(Broker broker) => new Dictionary<string, object?>

@@ -17,7 +17,8 @@ internal static class Program
     {
         "client.open", "client.close", "producer.open", "producer.close", "send", "send_list", "send_file", "send_load",
         "consumer.open", "consumer.close", "broker.start", "broker.create_topic", "broker.kill", "broker.restart", "broker.stop",
-        "log.hook", "async_listener", "concurrent",
+        "producer.queues", "send_split", "consumer.suspend", "consumer.resume", "pull", "dead_letters", "broker.fault",
+        "broker.advance_clock", "log.hook", "async_listener", "concurrent",
     };
 
     private static readonly ConcurrentDictionary<string, MqClient> Clients = new ConcurrentDictionary<string, MqClient>();
@@ -114,12 +115,25 @@ internal static class Program
                 return Json.Receipt(request.Text("mode") == "sync"
                     ? producer.Send(messages)
                     : await producer.SendAsync(messages).ConfigureAwait(false));
+            case "producer.queues":
+                return Json.Result("queues",
+                    Json.Queues(await Producers[request.Text("producer")].QueuesAsync(request.Text("topic")).ConfigureAwait(false)));
+            case "send_split":
+                var all = request.GetProperty("messages").EnumerateArray().Select(message => message.ToMessage()).ToList();
+                var splitter = Producers[request.Text("producer")];
+                return Json.Result("receipts", splitter.SplitBatch(all).Select(list => Json.PlainReceipt(splitter.Send(list))).ToArray());
             case "send_file":
                 return await Load.SendFileAsync(Producers[request.Text("producer")], request).ConfigureAwait(false);
             case "send_load":
                 return await Load.SendLoadAsync(Producers[request.Text("producer")], request).ConfigureAwait(false);
             case "consumer.open":
                 await OpenConsumerAsync(request).ConfigureAwait(false);
+                return null;
+            case "consumer.suspend":
+                Consumers[request.Text("consumer")].Suspend();
+                return null;
+            case "consumer.resume":
+                Consumers[request.Text("consumer")].Resume();
                 return null;
             case "consumer.close":
                 await Consumers[request.Text("consumer")].CloseAsync().ConfigureAwait(false);
@@ -140,6 +154,22 @@ internal static class Program
             case "broker.stop":
                 Brokers[request.Text("broker")].Stop();
                 return null;
+            case "broker.fault":
+                Fault(Brokers[request.Text("broker")].Faults, request);
+                return null;
+            case "broker.refuse_connections":
+                Brokers[request.Text("broker")].Faults.RefuseConnections(request.Flag("refuse"));
+                return null;
+            case "broker.clear_faults":
+                Brokers[request.Text("broker")].Faults.Clear();
+                return null;
+            case "broker.advance_clock":
+                var clock = Brokers[request.Text("broker")].Clock;
+                clock.Advance(TimeSpan.FromMilliseconds(request.GetProperty("by").GetInt64()));
+                return Json.Result("now", clock.Now.ToUnixTimeMilliseconds());
+            case "dead_letters.read":
+            case "dead_letters.resend":
+                return await DeadLettersAsync(request).ConfigureAwait(false);
             case "log.hook":
                 var level = Enum.Parse<LogLevel>(request.Text("level"), ignoreCase: true);
                 MqLog.SetHandler(level, entry => Json.Write(new Dictionary<string, object?>
@@ -151,6 +181,8 @@ internal static class Program
                 return null;
             case "exit":
                 return null;
+            case string op when op.StartsWith("pull.", StringComparison.Ordinal):
+                return await Pull.DoAsync(Clients, request).ConfigureAwait(false);
             default:
                 throw new NotSupportedException($"this runner has no op '{request.Text("op")}'");
         }
@@ -163,6 +195,10 @@ internal static class Program
         var timeout = request.Number("timeout") is int milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : (TimeSpan?)null;
         switch (request.Text("mode"))
         {
+            case "sync" when request.TryGetProperty("queue", out var to):
+                return Json.Receipt(producer.SendToQueue(message, to.ToQueue(), timeout));
+            case "async" when request.TryGetProperty("queue", out var to):
+                return Json.Receipt(await producer.SendToQueueAsync(message, to.ToQueue(), timeout).ConfigureAwait(false));
             case "sync":
                 return Json.Receipt(producer.Send(message, timeout));
             case "async":
@@ -176,7 +212,16 @@ internal static class Program
     private static async Task OpenConsumerAsync(JsonElement request)
     {
         var name = request.Text("consumer");
-        var options = new PushConsumerOptions { Group = request.Text("group") };
+        var options = new PushConsumerOptions
+        {
+            Group = request.Text("group"),
+            OnWarning = (code, message) => Json.Write(new Dictionary<string, object?>
+            {
+                ["event"] = "warning",
+                ["consumer"] = name,
+                ["message"] = $"{code}: {message}",
+            }),
+        };
         foreach (var pair in request.GetProperty("subscriptions").EnumerateObject())
         {
             options.Subscriptions[pair.Name] = pair.Value.GetString();
@@ -184,8 +229,44 @@ internal static class Program
         request.CopySettings(options.Settings);
         var behaviour = new Behaviour(name, request.GetProperty("behaviour"));
         var client = Clients[request.Text("client")];
-        Consumers[name] = behaviour.IsAsync
-            ? await client.CreatePushConsumerAsync(options, behaviour.ListenAsync).ConfigureAwait(false)
-            : await client.CreatePushConsumerAsync(options, behaviour.Listen).ConfigureAwait(false);
+        Consumers[name] = await client.CreateBatchConsumerAsync(options, behaviour.Listener)
+            .ConfigureAwait(false);
+    }
+
+    private static async Task<object?> DeadLettersAsync(JsonElement request)
+    {
+        using var dead = Clients[request.Text("client")].DeadLetters(request.Text("group"));
+        var letters = await dead.ReadAsync(request.Number("max") ?? 32).ConfigureAwait(false);
+        if (request.Text("op") == "dead_letters.read")
+        {
+            return Json.Result("messages", letters.Select(letter => Json.View(letter.Message)).ToArray());
+        }
+        var receipts = new List<object>();
+        foreach (var letter in letters)
+        {
+            receipts.Add(Json.PlainReceipt(await dead.ResendAsync(letter).ConfigureAwait(false)));
+        }
+        return Json.Result("receipts", receipts);
+    }
+
+    private static void Fault(Faults faults, JsonElement request)
+    {
+        var name = request.Text("request");
+        var times = request.Number("times") ?? 1;
+        switch (request.Text("kind"))
+        {
+            case "fail":
+                faults.FailNext(name, request.Text("code"), times);
+                break;
+            case "delay":
+                faults.DelayNext(name, TimeSpan.FromMilliseconds(request.Number("delay") ?? 0), times);
+                break;
+            case "drop":
+                faults.DropNext(name, times);
+                break;
+            default:
+                faults.LoseAnswerNext(name, times);
+                break;
+        }
     }
 }
