@@ -20,6 +20,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::server::{block_on, ended};
 
+mod store;
+
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -36,6 +38,9 @@ enum BenchCommand {
     /// Consume as fast as the broker gives it
     #[command(after_help = "Example:\n  mq bench consume load --group drain --count 1000000 --json")]
     Consume(ConsumeArgs),
+    /// Measure the disk and the store's append beside it, without a broker
+    #[command(after_help = "Example:\n  mq bench store --dir /var/lib/rocketmq --appenders 1,16,64,256")]
+    Store(store::StoreBench),
 }
 
 #[derive(Args)]
@@ -96,6 +101,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
     match args.command {
         BenchCommand::Produce(args) => block_on(produce(args)),
         BenchCommand::Consume(args) => block_on(consume(args)),
+        BenchCommand::Store(args) => store::run(&args),
     }
 }
 

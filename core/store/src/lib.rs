@@ -16,6 +16,7 @@ mod flush;
 pub mod fs;
 mod gate;
 mod index;
+pub mod limit;
 mod lock;
 mod log;
 mod lookup;

@@ -1,0 +1,214 @@
+//! `mq bench store`: what the disk allows, and what the store makes of it, in one run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use mq_protocol::id::body_crc;
+use mq_protocol::message::NewRecord;
+use mq_store::limit::{self, Speed};
+use mq_store::{FlushDisk, FlushStatus, Store, StoreConfig};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::server::block_on;
+
+/// What a broker adds to a message that has a tag.
+const PROPERTIES: &str = "UNIQ_KEY\u{1}7F00000100002A9F4C6E18B4AAC20000\u{2}WAIT\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}\
+    MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}TAGS\u{1}TagA\u{2}";
+const LOG_FILE: u64 = 256 << 20;
+
+#[derive(Args)]
+pub(super) struct StoreBench {
+    /// Folder on the disk to measure; what the bench writes there is removed again
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Bytes of each body
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    size: u32,
+    /// Seconds for each measurement with synchronous flush
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Messages for each measurement with asynchronous flush
+    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    count: u64,
+    /// How many append at a time with synchronous flush, one measurement for each number
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+    appenders: Vec<u32>,
+    /// Prints the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One measurement beside its limit, in messages a second.
+#[derive(Serialize)]
+struct Row {
+    flush: &'static str,
+    appenders: u32,
+    limit: f64,
+    ours: f64,
+    ratio: f64,
+}
+
+impl Row {
+    fn new(flush: &'static str, appenders: u32, limit: Speed, ours: Speed) -> Row {
+        let (limit, ours) = (limit.per_second(), ours.per_second());
+        Row { flush, appenders, limit, ours, ratio: ours / limit }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::Failed(error.to_string())
+}
+
+fn record(body: &[u8], queue_id: i32) -> NewRecord<'_> {
+    let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
+    NewRecord {
+        topic: "BenchmarkTest",
+        queue_id,
+        flag: 0,
+        sys_flag: 0,
+        born_timestamp: 1_700_000_000_000,
+        born_host: host,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        body_crc: body_crc(body),
+        properties: PROPERTIES,
+    }
+}
+
+/// A folder that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(dir: &Path) -> Result<Scratch, Failure> {
+        let path = dir.join(format!("mq-bench-store-{}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|e| Failure::to(format!("make {}", path.display()), e))?;
+        Ok(Scratch(path))
+    }
+
+    fn clear(&self) {
+        for name in ["raw", "store"] {
+            let path = self.0.join(name);
+            let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
+
+    fn store(&self, flush_disk: FlushDisk) -> Result<Store, Failure> {
+        let root = self.0.join("store");
+        Store::open(StoreConfig { flush_disk, commit_log_file_size: LOG_FILE, ..StoreConfig::at(root) })
+            .map_err(failed)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Tasks that append one message after the other and wait for the disk each time.
+async fn synced(store: &Store, size: usize, appenders: u32, limit: Duration) -> Result<Speed, Failure> {
+    let (over, messages) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let body: Arc<[u8]> = vec![b'x'; size].into();
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..appenders)
+        .map(|number| {
+            let (store, over, messages, body) =
+                (store.clone(), Arc::clone(&over), Arc::clone(&messages), Arc::clone(&body));
+            tokio::spawn(async move {
+                let queue_id = i32::try_from(number % 8).unwrap_or(0);
+                while !over.load(Ordering::Relaxed) {
+                    let appended = store.append(&record(&body, queue_id)).map_err(failed)?;
+                    match store.flushed(appended.end).await {
+                        FlushStatus::Flushed => messages.fetch_add(1, Ordering::Relaxed),
+                        other => return Err(Failure::Failed(format!("a flush ended as {other:?}"))),
+                    };
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    tokio::time::sleep(limit).await;
+    let speed = Speed { messages: messages.load(Ordering::Relaxed), time: start.elapsed() };
+    over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.map_err(|e| Failure::to("run an appender", e))??;
+    }
+    Ok(speed)
+}
+
+/// Threads that append without waiting.
+fn unsynced(store: &Store, size: usize, messages: u64, threads: u32) -> Result<Speed, Failure> {
+    let (next, start) = (AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads)
+            .map(|thread| {
+                let next = &next;
+                scope.spawn(move || {
+                    let body = vec![b'x'; size];
+                    while next.fetch_add(1, Ordering::Relaxed) < messages {
+                        let record = record(std::hint::black_box(&body), i32::try_from(thread).unwrap_or(0));
+                        store.append(&record).map_err(failed)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        handles.into_iter().try_for_each(|handle| {
+            handle.join().unwrap_or_else(|_| Err(Failure::Failed("an appender panicked".to_owned())))
+        })
+    })?;
+    Ok(Speed { messages, time: start.elapsed() })
+}
+
+pub(super) fn run(args: &StoreBench) -> Result<(), Failure> {
+    let scratch = Scratch::new(&args.dir)?;
+    let (raw, size) = (scratch.0.join("raw"), args.size as usize);
+    let encoded = record(&vec![b'x'; size], 0).encoded_len();
+    let limit_time = Duration::from_secs(args.seconds);
+    let mut rows = Vec::new();
+    for appenders in &args.appenders {
+        let group = *appenders as usize;
+        let limit = limit::synced_groups(&raw, LOG_FILE, encoded, group, limit_time).map_err(failed)?;
+        scratch.clear();
+        let store = scratch.store(FlushDisk::Sync)?;
+        let ours = block_on(synced(&store, size, *appenders, limit_time))?;
+        store.close().map_err(failed)?;
+        drop(store);
+        scratch.clear();
+        rows.push(Row::new("SYNC_FLUSH", *appenders, limit, ours));
+    }
+    let body = vec![b'x'; size];
+    for threads in [1, 2] {
+        let limit =
+            limit::copied_with_crc(&raw, &body, encoded, args.count, threads as usize).map_err(failed)?;
+        scratch.clear();
+        let store = scratch.store(FlushDisk::Async)?;
+        let ours = unsynced(&store, size, args.count, threads)?;
+        store.close().map_err(failed)?;
+        drop(store);
+        scratch.clear();
+        rows.push(Row::new("ASYNC_FLUSH", threads, limit, ours));
+    }
+    if args.json {
+        return output::json(&rows);
+    }
+    let head = ["Flush", "Appenders", "Limit msg/s", "Store msg/s", "Ratio"].map(str::to_owned).to_vec();
+    let cells = |row: &Row| {
+        vec![
+            row.flush.to_owned(),
+            row.appenders.to_string(),
+            format!("{:.0}", row.limit),
+            format!("{:.0}", row.ours),
+            format!("{:.0} %", row.ratio * 100.0),
+        ]
+    };
+    output::table(&std::iter::once(head).chain(rows.iter().map(cells)).collect::<Vec<_>>())
+}

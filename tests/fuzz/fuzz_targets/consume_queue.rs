@@ -1,0 +1,7 @@
+//! A consume queue file: a store with it is checked, opened, read, written to and closed.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| mq_fuzz::store_with(mq_fuzz::Part::ConsumeQueue, data));
