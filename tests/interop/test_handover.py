@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.interop import apache, ours, reader, store
+from tests.interop import apache, capture_store, ours, peers, reader, remoting, store
 from tests.interop.peers import Peer, body, sha256
+from tests.interop.processes import wait_for
 from tests.interop.test_vectors import STORES
 
 SLOTS = 5000
@@ -189,3 +192,128 @@ def test_golden_stores_are_opened(java: Peer, work: Path, kind: str, name: str) 
             java.call("close", name=open_one)
         it.stop()
     assert store.faults(data, slots) == []
+
+
+MORE = 5
+# Messages that the broker itself makes when `capture_store.fill` has run.
+FOLLOWING = {"Delay": 2, "%RETRY%G-retry": 12, "%DLQ%G-dead": 1}
+
+
+def fill(java: Peer, go: Peer, it: Running, data: Path) -> None:
+    """Messages of all kinds; returns when the delayed and returned ones are where they belong."""
+    capture_store.fill(java, go, it.namesrv)
+    go.call("close", name="p")
+
+    def settled() -> bool:
+        found = Counter(r.topic for r in store.read_log(data)[0])
+        return all(found[topic] >= count for topic, count in FOLLOWING.items())
+
+    wait_for("delayed and returned messages are delivered", settled, 60)
+    for topic in FOLLOWING:
+        wait_for(f"{topic} is registered", lambda topic=topic: remoting.route(it.namesrv, topic), 60)
+
+
+@pytest.fixture
+def fresh_java() -> Iterator[Peer]:
+    """A Java peer that remembers no consumer of another test."""
+    peer = peers.java_peer()
+    yield peer
+    peer.close()
+
+
+def contents(it: Running, topics: list[str]) -> dict[str, list[tuple[Any, ...]]]:
+    """Every message of the topics as a broker gives it, with where it stands."""
+    return {
+        topic: sorted(
+            (r.queue, r.queue_offset, r.offset, r.sys_flag, r.reconsume_times, sorted(r.properties.items()), sha256(r.body))
+            for r in reader.read_topic(it.namesrv, topic)
+        )
+        for topic in topics
+    }
+
+
+@pytest.mark.parametrize("chain", ["libmq-to-apache-5.5.0-to-libmq", "apache-5.5.0-to-libmq-to-apache-5.5.0"])
+def test_all_that_a_store_holds_goes_over(fresh_java: Peer, go: Peer, work: Path, chain: str) -> None:
+    """Compressed bodies of each kind, batches, delayed messages, retries, dead letters, groups that have read a part."""
+    java, data = fresh_java, work / "store"
+    conf = CONF | {"mappedFileSizeCommitLog": capture_store.LOG_FILE}
+    topics = ["Plain", "Big", "Batch", "Zlib", "Lz4", "Zstd", "Props", "Delay", "%RETRY%G-retry", "%DLQ%G-dead"]
+    before: dict[str, list[tuple[Any, ...]]] = {}
+    for number, kind in enumerate(chain.split("-to-")):
+        with running(kind, work, data, conf, java) as it:
+            if number:
+                found = contents(it, topics)
+                assert found == before
+                assert any(flags & 1 for *_, flags, _, _, _ in found["Big"]), "nothing was compressed"
+                assert found["%DLQ%G-dead"] and found["%RETRY%G-retry"]
+                # What the groups had read is not given again; what they had not is.
+                for group in ("G-all", "G-retry"):
+                    java.call("consumer", name=f"{group}-{number}", namesrv=it.namesrv, group=group, topic="Plain")
+                    wanted = [f"more-{number}-{i:06d}" for i in range(MORE)]
+                    given = java.wait_messages(f"{group}-{number}", lambda found: len(found) >= MORE)
+                    assert sorted(m["body"][: len(wanted[0])] for m in given) == wanted, group
+                    java.call("close", name=f"{group}-{number}")
+                java.call("producer", name="key", namesrv=it.namesrv, group="P-key")
+                by_key = java.call("query", name="key", topic="Big", key="shared")["messages"]
+                assert len(by_key) == 8
+                java.call("close", name="key")
+            else:
+                fill(java, go, it, data)
+            java.call("producer", name="more", namesrv=it.namesrv, group="P-more")
+            java.send("more", "Plain", count=MORE, size=100, prefix=f"more-{number + 1}-", keys="more-{i}")
+            java.call("close", name="more")
+            before = contents(it, topics)
+            it.stop()
+        assert store.faults(data, SLOTS) == [], kind
+        assert len(list((data / "commitlog").iterdir())) > 2
+        checked = subprocess.run(
+            [str(ours.binary()), "store", "check", str(data), "--json", *settings(conf)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, f"after {kind}: {checked.stdout}{checked.stderr}"
+
+
+def settings(conf: dict[str, Any]) -> list[str]:
+    """The same settings for `mq store`."""
+    return [word for key, value in conf.items() for word in ("--set", f"{key}={value}")]
+
+
+def derived(data: Path) -> tuple[dict[str, bytes], list[bytes]]:
+    """The bytes of all consume queue files by their names, and those of the index files, whose names are times."""
+    queues = data / "consumequeue"
+    files = {p.relative_to(queues).as_posix(): p.read_bytes() for p in sorted(queues.rglob("*")) if p.is_file()}
+    return files, [p.read_bytes() for p in sorted((data / "index").iterdir())]
+
+
+def test_both_build_the_same_files_from_one_log(fresh_java: Peer, go: Peer, work: Path) -> None:
+    """Consume queues and index are taken away; what either side builds anew from the log is the same, byte for byte."""
+    java, data = fresh_java, work / "store"
+    conf = CONF | {"mappedFileSizeCommitLog": capture_store.LOG_FILE}
+    with running("libmq", work, data, conf, java) as it:
+        fill(java, go, it, data)
+        it.stop()
+    found = {}
+    for kind in ("libmq", "apache-5.5.0"):
+        copy = work / f"copy-{kind}"
+        shutil.copytree(data, copy)
+        shutil.rmtree(copy / "consumequeue")
+        shutil.rmtree(copy / "index")
+        for name in ("checkpoint", "mq-recovery"):
+            (copy / name).unlink()
+        (copy / "abort").touch()
+        log = store.read_log(copy)
+        with running(kind, work, copy, conf, java) as it:
+            wait_for("queues and index are built", lambda copy=copy: not store.faults(copy, SLOTS), 60)
+            it.stop()
+        assert store.read_log(copy)[0][len(log[0]) :] == [], f"{kind} has added to the log"
+        assert store.read_log(copy) == log, f"{kind} changed the log"
+        found[kind] = derived(copy)
+    ours_files, theirs = found["libmq"], found["apache-5.5.0"]
+    assert len(theirs[0]) > 10
+    assert sorted(ours_files[0]) == sorted(theirs[0])
+    assert [name for name in theirs[0] if ours_files[0][name] != theirs[0][name]] == []
+    assert ours_files[1] == theirs[1], "the index differs"
+    # And both have what was there before.
+    assert derived(data)[0] == ours_files[0]
