@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mq_protocol::filter::TagFilter;
-use mq_protocol::message::MessageRecord;
+use mq_protocol::message::{MAGIC_V1, MAGIC_V2, MessageRecord, PHYSICAL_OFFSET_AT, peek};
 
 use crate::append::unit_tags_code;
 use crate::queue::{UNIT_SIZE, Unit};
@@ -222,9 +222,21 @@ impl Shared {
             if read.count == 0 {
                 read.status = ReadStatus::MessageWasRemoving;
             }
-            state.removed_before = (!unit.is_blank()).then(|| self.log.next_file_start(position));
+            // What follows in a file that is gone is gone too; an entry that points behind the log says nothing of others.
+            let gone = !unit.is_blank() && position < self.log.min();
+            state.removed_before = gone.then(|| self.log.next_file_start(position));
             return true;
         };
+        if !is_record(&bytes, position) {
+            let (topic, queue_id) = (request.topic, request.queue_id);
+            tracing::warn!(
+                topic,
+                queue_id,
+                position,
+                "a queue entry points to what is no record; it is passed over"
+            );
+            return true;
+        }
         if (is_address || matches!(request.filter, Filter::Record(_)))
             && !self.accepts(&request.filter, &bytes)
         {
@@ -274,6 +286,15 @@ impl Shared {
         let asked_bytes = request.max_bytes.unwrap_or(MAX_READ).clamp(100, MAX_READ);
         count > request.max_count || bytes > asked_bytes || bytes > max_bytes || count > max_count
     }
+}
+
+/// Whether bytes of the log begin with a record of just their length that says it stands there: a queue's file may be damaged,
+/// and what is no record is nothing that a client can read.
+fn is_record(bytes: &[u8], position: u64) -> bool {
+    let Some((size, MAGIC_V1 | MAGIC_V2)) = peek(bytes) else { return false };
+    let stands_at =
+        bytes.get(PHYSICAL_OFFSET_AT..).and_then(<[u8]>::first_chunk).map(|at| u64::from_be_bytes(*at));
+    usize::try_from(size) == Ok(bytes.len()) && stands_at == Some(position)
 }
 
 /// What collecting remembers from one unit to the next.

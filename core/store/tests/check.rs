@@ -332,3 +332,17 @@ fn records_are_dumped_by_log_and_by_queue() {
     let store = Store::open(config).unwrap();
     assert!(drain(&store, "B", 1) == by_log);
 }
+
+#[test]
+fn queue_entries_that_lie_give_readers_no_garbage() {
+    let dir = fast_dir();
+    let config = filled(&dir.path().join("store"));
+    // Units 2 to 4: a position inside a record, a wrong size, and a record of another place.
+    let queue = config.root.join("consumequeue/A/0/00000000000000000000");
+    overwrite(&queue, 20 * 2 + 7, &[0xFF]);
+    overwrite(&queue, 20 * 3 + 8, &[0, 0, 0, 95]);
+    overwrite(&queue, 20 * 4, &(1_i64 << 40).to_be_bytes());
+    let store = Store::open(config).unwrap();
+    let offsets: Vec<_> = drain(&store, "A", 0).iter().map(|record| record.layout().queue_offset).collect();
+    assert_eq!(offsets, (0..100).filter(|offset| !(2..=4).contains(offset)).collect::<Vec<_>>());
+}
