@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 ENV := source .ci/env
 
-.PHONY: demo test bench interop soak crash lint docs build install features clean help
+.PHONY: demo test bench interop soak crash fuzz lint docs build install features clean help
 
 demo: build          ## install what is missing, build, and send real data through all five languages
 	$(ENV); python3 -m tests.demo
@@ -28,6 +28,9 @@ crash: build         ## kills a broker under load ROUNDS times (20) and checks t
 MINUTES ?= 10
 soak: build          ## all clients under faults at random for MINUTES (10); SEED=n repeats one
 	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+fuzz: install        ## every decoder that reads bytes of the network or the disk, SECONDS (30) each; needs no nightly
+	tests/fuzz/run $(or $(SECONDS),30)
 
 lint: install        ## formatting and lints of every language
 	.ci/lint

@@ -29,13 +29,48 @@ macro_rules! round_objects {
 
 fn assert_same<T: std::fmt::Debug>(again: &Result<T, serde_json::Error>, body: &T) {
     // As text: numbers that are none are not equal to themselves.
-    assert_eq!(again.as_ref().map(|again| format!("{again:?}")).map_err(ToString::to_string), Ok(format!("{body:?}")));
+    assert_eq!(
+        again.as_ref().map(|again| format!("{again:?}")).map_err(ToString::to_string),
+        Ok(format!("{body:?}"))
+    );
 }
 
 fuzz_target!(|data: &[u8]| {
     round!(
         data,
-        MessageQueue, DataVersion, ClusterInfo, RegisterBrokerBody, KvTable, TopicList, BrokerMemberGroupBody, BrokerMemberGroup, HeartbeatData, ConsumerIdList, LockBatchBody, LockOkBody, GroupConfig, GroupTable, GroupConfigList, CheckClientBody, ConsumerConnections, ProducerConnections, GroupList, ConsumeTimeSpans, BrokerStatsData, ConsumeQueueDump, ProducerTable, GroupForbidden, GroupSubscription, CorrectionOffsets, TopicRoute, ProcessQueueInfo, ConsumeStatus, ConsumeDirectlyResult, TopicConfig, TopicTable, TopicConfigList
+        MessageQueue,
+        DataVersion,
+        ClusterInfo,
+        RegisterBrokerBody,
+        KvTable,
+        TopicList,
+        BrokerMemberGroupBody,
+        BrokerMemberGroup,
+        HeartbeatData,
+        ConsumerIdList,
+        LockBatchBody,
+        LockOkBody,
+        GroupConfig,
+        GroupTable,
+        GroupConfigList,
+        CheckClientBody,
+        ConsumerConnections,
+        ProducerConnections,
+        GroupList,
+        ConsumeTimeSpans,
+        BrokerStatsData,
+        ConsumeQueueDump,
+        ProducerTable,
+        GroupForbidden,
+        GroupSubscription,
+        CorrectionOffsets,
+        TopicRoute,
+        ProcessQueueInfo,
+        ConsumeStatus,
+        ConsumeDirectlyResult,
+        TopicConfig,
+        TopicTable,
+        TopicConfigList
     );
     round_objects!(data, ResetOffsetBody, ConsumerStatusBody, ConsumerRunningInfo, TopicStats, ConsumeStats);
     let _ = fastjson::from_slice::<ConsumeStatsList>(data);

@@ -15,10 +15,13 @@ fuzz_target!(|data: &[u8]| {
         let mut out = BytesMut::new();
         frame.encode(&mut out);
         if out.len() <= MAX_FRAME {
-            let again = Frame::decode(&mut out, MAX_FRAME).expect("what we write can be read").expect("it is whole");
+            let again =
+                Frame::decode(&mut out, MAX_FRAME).expect("what we write can be read").expect("it is whole");
             assert_eq!((again.code, again.opaque, again.flag), (frame.code, frame.opaque, frame.flag));
             assert_eq!(again.body, frame.body);
-            let fields = |frame: &Frame| frame.ext.iter().map(|(a, b)| (a.to_owned(), b.to_owned())).collect::<Vec<_>>();
+            let fields = |frame: &Frame| {
+                frame.ext.iter().map(|(a, b)| (a.to_owned(), b.to_owned())).collect::<Vec<_>>()
+            };
             assert_eq!(fields(&again), fields(&frame));
         }
     }

@@ -43,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
         new.encode(place, &mut out);
         assert_eq!(out.len(), new.encoded_len());
         // A short topic in the long form is written in the short one.
-        let again = MessageRecord::take(&mut out.freeze()).expect("what we write can be read").expect("it is whole");
+        let again =
+            MessageRecord::take(&mut out.freeze()).expect("what we write can be read").expect("it is whole");
         assert_eq!((again.topic(), again.body()), (record.topic(), body));
         if again.raw().len() == record.raw().len() {
             assert_eq!(again.raw(), record.raw());
