@@ -226,6 +226,47 @@ def test_pulling_from_chosen_queues(
         assert [m["body"] for m in poll(b, puller, 1)] == ["paused-000000:"]
 
 
+# A client that is told to move waits ten seconds first.
+@pytest.mark.slow
+@pytest.mark.parametrize("receiver", PUSH)
+def test_an_admin_resets_a_running_group(
+    target: Target, peer: Callable[[str], Peer], java: Peer, unique: str, receiver: str
+) -> None:
+    b = peer(receiver)
+    group = f"G-{unique}"
+    remoting.create_topic(target.broker, unique, 2)
+    with opened(java, "producer", target, unique, group=f"P-{unique}"):
+        for queue in range(2):
+            java.send(unique, unique, queue=queue, count=4, prefix="old-")
+        since = wait_for("the clock moves on", lambda: int(time.time() * 1000) + 2, 5)
+        wait_for("it is later", lambda: int(time.time() * 1000) > since, 5)
+        for queue in range(2):
+            java.send(unique, unique, queue=queue, count=4, prefix="new-")
+        with opened(b, "consumer", target, unique, group=group, topic=unique):
+            b.wait_messages(unique, lambda found: len(found) >= 16)
+            out = java.admin("resetOffsetByTime", "-g", group, "-t", unique, "-s", str(since), "-n", target.namesrv)
+            assert [row.split()[2] for row in out.splitlines() if row.startswith(target.name)] == ["4", "4"], out
+            found = b.wait_messages(unique, lambda found: len(found) >= 24)
+            java.send(unique, unique, prefix="end-")
+            b.wait_messages(unique, lambda found: any(m["body"].startswith("end-") for m in found))
+    counts = Counter(m["body"][:4] for m in b.messages(unique))
+    assert counts == {"old-": 8, "new-": 16, "end-": 1}
+    assert all(m["body"].startswith("new-") for m in found[16:])
+
+
+@pytest.mark.slow
+def test_an_admin_resets_a_group_that_is_away(target: Target, java: Peer, unique: str) -> None:
+    group = f"G-{unique}"
+    with opened(java, "producer", target, unique, group=f"P-{unique}"):
+        java.send(unique, unique, count=8)
+        with opened(java, "consumer", target, f"{unique}-1", group=group, topic=unique):
+            java.wait_messages(f"{unique}-1", lambda found: len(found) >= 8)
+        java.admin("resetOffsetByTime", "-g", group, "-t", unique, "-s", "0", "-n", target.namesrv)
+        with opened(java, "consumer", target, f"{unique}-2", group=group, topic=unique):
+            found = java.wait_messages(f"{unique}-2", lambda found: len(found) >= 8)
+    assert sorted(m["body"] for m in found) == [f"{n:06d}:" for n in range(8)]
+
+
 def client_id(target: Target, java: Peer, group: str) -> str:
     """The one member of a group, as mqadmin names it."""
 
