@@ -103,13 +103,13 @@ impl Assigned {
 
     /// The same queue under another subscription, where this one stands.
     pub(super) fn successor(&self, subscription: Arc<Subscription>) -> Assigned {
-        let next = Assigned::new(self.queue.clone(), subscription, None);
-        {
-            let (old, mut new) = (self.state.lock(), next.state.lock());
-            new.next = old.position();
-            new.given = old.given;
-            new.paused = old.paused;
-        }
+        let (position, given, paused) = {
+            let state = self.state.lock();
+            (state.position(), state.given, state.paused)
+        };
+        let mut next = Assigned::new(self.queue.clone(), subscription, position);
+        let state = next.state.get_mut();
+        (state.given, state.paused) = (given, paused);
         next
     }
 

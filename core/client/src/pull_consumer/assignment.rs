@@ -204,13 +204,17 @@ impl Inner {
             };
             wanted.insert(own, filter);
         }
+        let subscribed = || mixed("topics are subscribed to; unsubscribe them first");
+        if matches!(&*self.wish.lock(), Wish::Topics(_)) {
+            return Err(subscribed());
+        }
+        for queue in wanted.keys() {
+            self.client.routes.subscribe(&queue.topic, true);
+        }
         let before: Vec<String> = {
             let mut wish = self.wish.lock();
             if matches!(&*wish, Wish::Topics(_)) {
-                return Err(mixed("topics are subscribed to; unsubscribe them first"));
-            }
-            for queue in wanted.keys() {
-                self.client.routes.subscribe(&queue.topic, true);
+                return Err(subscribed());
             }
             let new = if wanted.is_empty() { Wish::None } else { Wish::Queues(wanted) };
             std::mem::replace(&mut *wish, new).topics().map(str::to_owned).collect()

@@ -1,5 +1,6 @@
 //! Telling the application that the queues of a topic changed.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -45,13 +46,13 @@ impl Inner {
         self.watchers.0.lock().push(Watcher { known, callback });
     }
 
+    fn watched(&self) -> BTreeSet<String> {
+        self.watchers.0.lock().iter().map(|watcher| watcher.known.topic.clone()).collect()
+    }
+
     /// Asks for the routes of watched topics again.
     pub(super) async fn refresh_watched(&self) {
-        let mut topics: Vec<String> =
-            self.watchers.0.lock().iter().map(|watcher| watcher.known.topic.clone()).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        for topic in topics {
+        for topic in self.watched() {
             let wrapped = self.client.wrap(&topic);
             if let Err(error) = self.client.refresh_route(&wrapped, None, self.client.short()).await {
                 tracing::debug!(group = self.group, topic, %error, "route not refreshed");
@@ -61,28 +62,26 @@ impl Inner {
 
     /// Tells of what changed since the last time.
     pub(super) fn tell_changes(&self) {
-        let mut changes = Vec::new();
-        for watcher in self.watchers.0.lock().iter_mut() {
-            let topic = &watcher.known.topic;
-            let Some((_, route)) = self.client.routes.known(&self.client.wrap(topic)) else { continue };
+        for topic in self.watched() {
+            let Some((_, route)) = self.client.routes.known(&self.client.wrap(&topic)) else { continue };
             let now = QueueChange {
-                topic: topic.clone(),
                 queues: route.subscribe.iter().map(|queue| self.shown(queue)).collect(),
-                assigned: self.assigned_of(topic),
+                assigned: self.assigned_of(&topic),
+                topic,
             };
-            if now != watcher.known {
-                watcher.known = now.clone();
-                changes.push((now, watcher.callback.clone()));
+            let mut callbacks = Vec::new();
+            for watcher in self.watchers.0.lock().iter_mut() {
+                if watcher.known.topic == now.topic && watcher.known != now {
+                    watcher.known.clone_from(&now);
+                    callbacks.push(watcher.callback.clone());
+                }
             }
-        }
-        // Outside the lock, as a callback may register another.
-        for (change, callback) in changes {
-            if catch_unwind(AssertUnwindSafe(|| callback(&change))).is_err() {
-                tracing::error!(
-                    group = self.group,
-                    topic = change.topic,
-                    "the callback for queue changes panicked"
-                );
+            // Outside the lock, as a callback may register another.
+            for callback in callbacks {
+                if catch_unwind(AssertUnwindSafe(|| callback(&now))).is_err() {
+                    let topic = &now.topic;
+                    tracing::error!(group = self.group, topic, "the callback for queue changes panicked");
+                }
             }
         }
     }
