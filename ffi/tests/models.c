@@ -49,7 +49,7 @@ static void in_order(struct world *world, mq_producer *producer) {
 
 /* Every member has every message, and its place is in a file of its own. */
 static void to_everybody(struct world *world, mq_producer *producer) {
-    char directory[] = "/tmp/mq-test-XXXXXX", command[64];
+    char directory[] = "/tmp/mq-test-XXXXXX", other_directory[64], command[64];
     mq_client *other = client_of(mq_broker_address(world->broker, NULL));
     mq_queue *second_queue = mq_queue_new();
     mq_push_consumer *first, *second;
@@ -59,8 +59,13 @@ static void to_everybody(struct world *world, mq_producer *producer) {
     mq_config_free(config);
     first = consumer_of(world->client, world->queue, "news", "message_model", "BROADCASTING", "offset_dir", directory,
                         NULL);
+    /* Clients without names of their own cannot share a directory. */
     second = consumer_of(other, second_queue, "news", "message_model", "BROADCASTING", "offset_dir", directory, NULL);
     OK(mq_push_consumer_start(first, LONG_MS));
+    FAILS(mq_push_consumer_start(second, LONG_MS), MQ_ERR_STATE);
+    mq_push_consumer_free(second);
+    snprintf(other_directory, sizeof other_directory, "%s/other", directory);
+    second = consumer_of(other, second_queue, "news", "message_model", "BROADCASTING", "offset_dir", other_directory, NULL);
     OK(mq_push_consumer_start(second, LONG_MS));
     send_text(producer, "news", "to all", NULL);
     answer(expect(world->queue, "to all"), MQ_CONSUME_SUCCESS, 0);

@@ -288,6 +288,7 @@ impl Inner {
         }
         tracing::info!(group = self.group, "consumer closed");
         self.tasks.close(Duration::ZERO).await;
+        self.offsets.release();
         self.queues.lock().clear();
         finished
     }

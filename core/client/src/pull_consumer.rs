@@ -573,6 +573,7 @@ impl Inner {
         self.forget(&topics);
         tracing::info!(group = self.group, "pull consumer closed");
         self.tasks.close(Duration::ZERO).await;
+        self.offsets.release();
         self.queues.lock().clear();
         // A callback may hold a handle of this consumer.
         self.watchers.clear();

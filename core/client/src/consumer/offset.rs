@@ -39,6 +39,13 @@ impl Offsets {
         self.file.is_none()
     }
 
+    /// Lets another consumer have the file; nothing may be kept after this.
+    pub(crate) fn release(&self) {
+        if let Some(file) = &self.file {
+            file.release();
+        }
+    }
+
     /// Keeps offsets without waiting for brokers, as Java does every five seconds; trouble is logged, and the next
     /// turn brings them anyway.
     pub(crate) async fn tell(&self, offsets: Vec<(MessageQueue, i64)>) {

@@ -22,10 +22,15 @@ pub(crate) struct OffsetFile {
     table: Mutex<BTreeMap<MessageQueue, i64>>,
     /// Held while the file is written.
     writing: Mutex<()>,
+    /// Keeps other consumers from the file, in this process and in others.
+    lock: Mutex<Option<fs::File>>,
 }
 
 impl OffsetFile {
     /// Reads the file if there is one; makes the directories otherwise.
+    ///
+    /// # Errors
+    /// `CONFIG`: the directory cannot be made, or the file cannot be read. `STATE`: another consumer has it.
     pub(crate) fn open(dir: &Path, client_id: &str, group: &str) -> Result<OffsetFile, Error> {
         let folder = dir.join(client_id).join(group);
         fs::create_dir_all(&folder).map_err(|error| {
@@ -39,8 +44,14 @@ impl OffsetFile {
             )
         })?;
         let path = folder.join(FILE);
+        let lock = Mutex::new(Some(lock(&path.with_extension("json.lock"), client_id)?));
         let table = read(&path)?;
-        Ok(OffsetFile { path, table: Mutex::new(table), writing: Mutex::new(()) })
+        Ok(OffsetFile { path, table: Mutex::new(table), writing: Mutex::new(()), lock })
+    }
+
+    /// Lets other consumers have the file; nothing may be kept after this.
+    pub(crate) fn release(&self) {
+        self.lock.lock().take();
     }
 
     pub(crate) fn get(&self, queue: &MessageQueue) -> Option<i64> {
@@ -68,6 +79,32 @@ impl OffsetFile {
         write.await.map_err(|error| {
             Error::new(ErrorCode::Internal, format!("writing offsets ended early: {error}"))
         })?
+    }
+}
+
+/// Two consumers with one file would undo each other's offsets.
+fn lock(path: &Path, client_id: &str) -> Result<fs::File, Error> {
+    let open = || fs::File::options().create(true).append(true).open(path);
+    let file = open().map_err(|error| {
+        Error::new(
+            ErrorCode::Config,
+            format!("'{}' cannot be made: {error}; name an offset_dir that can be written", path.display()),
+        )
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::new(
+            ErrorCode::State,
+            format!(
+                "'{}' is in use by another consumer of the group that is '{client_id}' too; give each client an instance_name of its own",
+                path.display()
+            ),
+        )),
+        // A file system without locks: the user has been told to keep the names apart.
+        Err(fs::TryLockError::Error(error)) => {
+            tracing::debug!(file = %path.display(), %error, "not locked");
+            Ok(file)
+        }
     }
 }
 
@@ -183,9 +220,17 @@ mod tests {
         assert_eq!(file.get(&queue("T-1", "broker-a", 0)), None);
         file.clone().keep(sample()).await.unwrap();
         file.clone().keep(vec![(queue("T-1", "broker-a", 0), 6)]).await.unwrap();
+        let refused = open().err().unwrap();
+        assert_eq!(refused.code(), ErrorCode::State);
+        assert!(
+            refused.to_string().contains("'1.2.3.4@DEFAULT' too; give each client an instance_name"),
+            "{refused}"
+        );
+        file.release();
         let again = open().unwrap();
         assert_eq!(again.get(&queue("T-1", "broker-a", 0)), Some(6));
         assert_eq!(again.get(&queue("T\"é", "b", 11)), Some(1_234_567_890_123));
+        drop(again);
         // The version before takes the place of a file that was cut off, and of one that is away.
         fs::write(&file.path, "{\"offsetTable\":{{").unwrap();
         assert_eq!(open().unwrap().get(&queue("T-1", "broker-a", 0)), Some(5));

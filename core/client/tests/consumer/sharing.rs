@@ -86,3 +86,47 @@ async fn nothing_acknowledged_is_lost_when_the_broker_is_killed_in_the_middle() 
     within(client.close()).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_strategy_divides_all_queues() {
+    let cluster = Cluster::start().await;
+    let clients = [cluster.client(), cluster.client()];
+    for strategy in ["AVG", "averagely_by_circle", "MACHINE_ROOM_NEARBY", "CONSISTENT_HASH", "CONFIG"] {
+        let (topic, group) = cluster.topic(8).await;
+        let broker =
+            within(clients[0].admin().route(&topic)).await.unwrap().broker_datas[0].broker_name.clone();
+        let mut consumers = Vec::new();
+        for (client, named) in clients.iter().zip(["0-4", "5-7"]) {
+            let mut config = first(&group, &topic);
+            config.set("allocate_strategy", strategy).unwrap();
+            config.set("allocate_queues", &format!("{topic}:{broker}:{named}")).unwrap();
+            consumers.push(within(client.push_consumer(config, Inbox::good())).await.unwrap());
+        }
+        let shares = || {
+            let of_topic = |queues: Vec<MessageQueue>| queues.into_iter().filter(|q| q.topic == topic);
+            consumers
+                .iter()
+                .map(|c| of_topic(c.queues()).map(|q| q.queue_id).collect())
+                .collect::<Vec<Vec<_>>>()
+        };
+        let whole: Vec<i32> = (0..8).collect();
+        until("each queue has one owner", || {
+            let mut all = shares().concat();
+            all.sort_unstable();
+            all == whole
+        })
+        .await;
+        match strategy {
+            "CONFIG" => assert_eq!(shares(), [(0..5).collect::<Vec<_>>(), (5..8).collect()]),
+            "CONSISTENT_HASH" => {}
+            _ => assert!(shares().iter().all(|share| share.len() == 4)),
+        }
+        for consumer in &consumers {
+            within(consumer.close()).await;
+        }
+    }
+    for client in &clients {
+        within(client.close()).await;
+    }
+    cluster.stop().await;
+}
