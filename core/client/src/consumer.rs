@@ -50,7 +50,29 @@ pub use warning::{Warning, WarningCode};
 const DIRECT_CALLS: usize = 16;
 
 /// Consumes the subscribed topics together with the other members of its group; each message goes to one of
-/// them. Clones share one consumer; dropping the last without [`PushConsumer::close`] closes it in the background.
+/// them, or to each of them if the group is broadcasting. Clones share one consumer; dropping the last without
+/// [`PushConsumer::close`] closes it in the background.
+///
+/// ```no_run
+/// # async fn example(client: mq_client::Client) -> Result<(), mq_client::Error> {
+/// use std::sync::Arc;
+///
+/// use mq_client::{ConsumeMode, ConsumeResult, MessageView, PushConsumerConfig};
+///
+/// let mut config = PushConsumerConfig::new("billing").subscribe("orders", "paid || refunded");
+/// // One message of a queue after the other; one that fails is tried again before the next.
+/// config.consume_mode = ConsumeMode::Orderly;
+/// let listener = |messages: Vec<MessageView>| async move {
+///     match messages.iter().all(|message| message.body().starts_with(b"{")) {
+///         true => ConsumeResult::Success,
+///         false => ConsumeResult::SUSPEND,
+///     }
+/// };
+/// let consumer = client.push_consumer(config, Arc::new(listener)).await?;
+/// # consumer.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct PushConsumer {
     handle: Arc<Handle>,

@@ -21,6 +21,23 @@ const PULL_SIZE: usize = 32;
 
 /// The dead letters of one consumer group, from the oldest on. Reading takes nothing away: brokers keep dead letters
 /// as long as other messages. Clones share the place that was read up to; usable from any thread.
+///
+/// ```no_run
+/// # async fn example(client: mq_client::Client) -> Result<(), mq_client::Error> {
+/// let letters = client.dead_letters("billing")?;
+/// loop {
+///     let read = letters.read(100).await?;
+///     if read.is_empty() {
+///         break;
+///     }
+///     for letter in &read {
+///         println!("{} of {:?} failed {} times", letter.message_id(), letter.origin_topic(), letter.reconsume_times());
+///         letters.resend(letter).await?;
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct DeadLetters {
     inner: Arc<Inner>,

@@ -134,10 +134,11 @@ impl Inner {
     }
 
     fn grow(self: &Arc<Self>) {
-        if self.ready.idle.load(Ordering::SeqCst) > 0 || !self.ready.has_work() {
+        let max = self.config.consume_thread_max;
+        let busy = self.ready.idle.load(Ordering::SeqCst) == 0;
+        if !busy || self.ready.workers() >= max || !self.ready.has_work() {
             return;
         }
-        let max = self.config.consume_thread_max;
         let more = |count: usize| (count < max).then_some(count + 1);
         if self.ready.workers.try_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
             self.tasks.spawn(work(self.clone(), false));
@@ -168,6 +169,7 @@ async fn work(consumer: Arc<Inner>, stays: bool) {
         };
         consumer.grow();
         let permit = tokio::select! {
+            biased;
             permit = consumer.throttle.admit(messages.len()) => permit,
             _ = stopped.wait_for(|stopped| *stopped) => {
                 consumer.abandon(&queue, &messages);

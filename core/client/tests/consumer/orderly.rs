@@ -210,3 +210,39 @@ async fn what_fails_too_often_goes_to_the_dead_letters_and_the_queue_goes_on() {
     within(client.close()).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_outlives_a_broker_that_is_killed() {
+    let mut cluster = Cluster::start().await;
+    if !cluster.is_own() {
+        return;
+    }
+    let (topic, group) = cluster.topic(2).await;
+    let client = cluster.client();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let journal = Arc::new(Journal::default());
+    let listener = clerk(&journal, |_| ConsumeResult::Success);
+    let mut config = orderly(&group, &topic);
+    config.lock_interval = Duration::from_millis(50);
+    config.lock_max_live_time = Duration::from_millis(200);
+    let consumer = within(client.push_consumer(config, listener)).await.unwrap();
+    let mut sent = send_all(&producer, &topic, 300).await.len();
+    until("some are consumed", || journal.count() > 20).await;
+    cluster.kill_and_restart().await;
+    for _ in 0..20 {
+        while let Err(error) = within(producer.send(Message::new(&topic, "more"))).await {
+            assert!(error.retryable(), "{error}");
+        }
+        sent += 1;
+    }
+    // A send whose answer was lost may be stored although it is sent again.
+    until("all are consumed", || journal.count() >= sent).await;
+    within(consumer.close()).await;
+    for offsets in journal.offsets().values() {
+        let mut sorted = offsets.clone();
+        sorted.sort_unstable();
+        assert_eq!(offsets, &sorted, "what comes again comes before what follows");
+    }
+    within(client.close()).await;
+    cluster.stop().await;
+}
