@@ -232,6 +232,16 @@ async fn members_share_topics_and_go_on_where_others_left() {
     // The one that closes commits all that it gave out; the other takes its queues over.
     within(two.close()).await;
     until("one has all", || one.assignment().len() == 5).await;
+    let queues = one.assignment();
+    until_async("one is at the end of all", async || {
+        one.poll(SHORT).await.unwrap();
+        let mut total = 0;
+        for queue in &queues {
+            total += one.position(queue).await.unwrap();
+        }
+        total == 115
+    })
+    .await;
     within(one.close()).await;
     assert_eq!(progress(&client, &group, &topic).await, 100);
     assert_eq!(progress(&client, &group, &other).await, 15);
