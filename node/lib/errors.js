@@ -3,59 +3,31 @@
 
 /** What went wrong; index.d.ts documents the fields. */
 class MqError extends Error {
-  constructor(message, fields = {}) {
+  constructor(message, { code = 'INTERNAL', brokerCode = null, retryable = false, throttled = false, fatal = false } = {}) {
     super(message)
-    this.code = fields.code ?? 'INTERNAL'
-    this.brokerCode = fields.brokerCode ?? null
-    this.retryable = fields.retryable ?? false
-    this.throttled = fields.throttled ?? false
-    this.fatal = fields.fatal ?? false
+    Object.assign(this, { code, brokerCode, retryable, throttled, fatal })
   }
 }
 
-class TimeoutError extends MqError {}
-class ClosedError extends MqError {}
-class NotFoundError extends MqError {}
-class DeniedError extends MqError {}
-class ThrottledError extends MqError {}
-class TooLargeError extends MqError {}
-class ForkedError extends MqError {}
-class ArgumentError extends MqError {
-  // This one is also made in JavaScript, for what never gets to the core.
-  constructor(message, fields = { code: 'ARGUMENT' }) {
-    super(message, fields)
-  }
-}
-class ConfigError extends MqError {}
+const CODES = ['TIMEOUT', 'CLOSED', 'NOT_FOUND', 'DENIED', 'THROTTLED', 'TOO_LARGE', 'FORKED', 'ARGUMENT', 'CONFIG']
+const classes = { MqError }
+const byCode = {}
 
-const classes = {
-  MqError,
-  TimeoutError,
-  ClosedError,
-  NotFoundError,
-  DeniedError,
-  ThrottledError,
-  TooLargeError,
-  ForkedError,
-  ArgumentError,
-  ConfigError,
+for (const code of CODES) {
+  const name = code.toLowerCase().replace(/(^|_)(.)/g, (_match, _gap, letter) => letter.toUpperCase()) + 'Error'
+  // Some are also made in JavaScript, for what never gets to the core: with the code of their class.
+  const made = class extends MqError {
+    constructor(message, fields) {
+      super(message, { code, ...fields })
+    }
+  }
+  Object.defineProperty(made, 'name', { value: name })
+  classes[name] = byCode[code] = made
 }
 
 // On the prototype, as with the language's own errors: not an own field of each error.
-for (const [name, value] of Object.entries(classes)) {
-  Object.defineProperty(value.prototype, 'name', { value: name, configurable: true, writable: true })
-}
-
-const byCode = {
-  TIMEOUT: TimeoutError,
-  CLOSED: ClosedError,
-  NOT_FOUND: NotFoundError,
-  DENIED: DeniedError,
-  THROTTLED: ThrottledError,
-  TOO_LARGE: TooLargeError,
-  FORKED: ForkedError,
-  ARGUMENT: ArgumentError,
-  CONFIG: ConfigError,
+for (const [name, { prototype }] of Object.entries(classes)) {
+  Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true })
 }
 
 /** The error object for what the core reports. */

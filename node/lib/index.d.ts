@@ -26,6 +26,9 @@ export interface CallOptions {
   timeout?: number | undefined
 }
 
+/** How a call may be given up. */
+export type Cancel = Pick<CallOptions, 'signal'>
+
 /** How long closing may take. */
 export interface CloseOptions {
   /** Milliseconds after which what still runs is cut off. Default: 5000. */
@@ -66,8 +69,16 @@ export interface ProducerOptions {
   settings?: Settings | undefined
 }
 
-/** What a listener may answer: `Later` and rejections mean another delivery, everything else is success. */
+/** What a listener may answer: `Later`, `Suspend` and rejections mean another delivery, everything else is success. */
 export type ListenerResult = unknown
+
+/** Something that is wrong around a consumer, although it goes on. */
+export interface ConsumerWarning {
+  /** The kind of trouble, such as `INCONSISTENT_SUBSCRIPTION`. */
+  name: string
+  /** What was found and what to do about it. */
+  message: string
+}
 
 /** Settings and listener of a push consumer. Exactly one of `onMessage` and `onMessages` is needed. */
 export interface PushConsumerOptions {
@@ -84,6 +95,17 @@ export interface PushConsumerOptions {
   onMessages?: ((messages: MessageView[]) => ListenerResult | Promise<ListenerResult>) | undefined
   /** Told what the listener threw; without it that is a warning of the process (`process.emitWarning`). */
   onError?: ((error: unknown, message: MessageView) => void) | undefined
+  /**
+   * Told of trouble that does not stop the consumer, such as members of the group that subscribe differently; without it that
+   * is a warning of the process.
+   */
+  onWarning?: ((warning: ConsumerWarning) => void) | undefined
+  /** `'ORDERLY'`: one call of the listener at a time for each queue, whose order is kept. Default: `'CONCURRENT'`. */
+  consumeMode?: 'CONCURRENT' | 'ORDERLY' | undefined
+  /** `'BROADCASTING'`: each member gets every message, and keeps its offsets in `offsetDir`. Default: `'CLUSTERING'`. */
+  messageModel?: 'CLUSTERING' | 'BROADCASTING' | undefined
+  /** Directory of a broadcasting member's offsets. */
+  offsetDir?: string | undefined
   /** Where a new group begins: `'LAST'` (default), `'FIRST'` or `'TIMESTAMP'` (see the setting `consumeTimestamp`). */
   consumeFromWhere?: 'LAST' | 'FIRST' | 'TIMESTAMP' | undefined
   /** Calls of the listener that may be under way at a time. Default: 20. */
@@ -94,6 +116,38 @@ export interface PushConsumerOptions {
   maxReconsumeTimes?: number | undefined
   /** All other settings. */
   settings?: Settings | undefined
+}
+
+/** Settings of a pull consumer. */
+export interface PullConsumerOptions {
+  /** Name of the consumer group, to which offsets belong. */
+  group: string
+  /** What is consumed, shared with the other members of the group; without it queues are taken with `assign`. */
+  subscriptions?: Readonly<Record<string, string>> | undefined
+  /** Where a new group begins, as for push consumers. */
+  consumeFromWhere?: 'LAST' | 'FIRST' | 'TIMESTAMP' | undefined
+  /** Whether positions are committed by themselves: what a poll gave counts as consumed from the next poll on. Default: true. */
+  autoCommit?: boolean | undefined
+  /** Time between commits in milliseconds. Default: 5000. */
+  autoCommitInterval?: number | undefined
+  /** All other settings. */
+  settings?: Settings | undefined
+}
+
+/** One queue of a topic. */
+export interface MessageQueue {
+  readonly topic: string
+  readonly brokerName: string
+  readonly queueId: number
+}
+
+/** What a watcher is told when the queues of a topic change. */
+export interface QueueChange {
+  topic: string
+  /** All that the topic has now. */
+  queues: MessageQueue[]
+  /** Those that the consumer has of them. */
+  assigned: MessageQueue[]
 }
 
 /** A message to be sent. */
@@ -112,6 +166,8 @@ export interface Message {
   messageGroup?: string | undefined
   /** Delays delivery by one of the broker's levels, 1 (1 s) to 18 (2 h). */
   delayLevel?: number | undefined
+  /** Whether the broker answers only when disk and replicas have the message, as it is set up. Default: true. */
+  waitStore?: boolean | undefined
 }
 
 /**
@@ -186,7 +242,11 @@ export class ConsumeResult {
   static readonly Later: ConsumeResult
   /** As `Later`, after the given delay level, 1 (1 s) to 18 (2 h); -1 sends the message to the dead letters. */
   static later(delayLevel: number): ConsumeResult
-  readonly name: 'Success' | 'Later'
+  /** Of an orderly consumer: the message comes again, before all others of its queue, when the queue has rested. */
+  static readonly Suspend: ConsumeResult
+  /** As `Suspend` with a rest of 10 to 30,000 milliseconds; otherwise the setting `suspendCurrentQueueTime` counts. */
+  static suspend(duration: number): ConsumeResult
+  readonly name: 'Success' | 'Later' | 'Suspend'
 }
 
 /**
@@ -204,6 +264,10 @@ export class Client {
   producer(options?: ProducerOptions): Producer
   /** Makes a push consumer and starts it; resolves when it has joined its group. Default timeout: 10 s. */
   pushConsumer(options: PushConsumerOptions, call?: CallOptions): Promise<PushConsumer>
+  /** Makes a pull consumer and starts it; resolves when it has joined its group. Default timeout: 10 s. */
+  pullConsumer(options: PullConsumerOptions, call?: CallOptions): Promise<PullConsumer>
+  /** Makes a reader of the messages that a group has given up, which can send them again. */
+  deadLetters(group: string): DeadLetters
   /**
    * Closes consumers and producers, then the client: consumers commit and leave their groups, sends under way are completed.
    * A `TimeoutError` tells that something had to be cut off; closed it is all the same. Closing twice is no error. A
@@ -220,12 +284,19 @@ export class Client {
 /** Sends messages. Made by `Client.producer`. */
 export class Producer {
   private constructor()
-  /** Sends a message; resolves when the broker has stored it. */
-  send(message: Message, options?: CallOptions): Promise<SendReceipt>
+  /**
+   * Sends a message; resolves when the broker has stored it. With `queue`, one of `queues(topic)`, it goes there and is not
+   * tried again on another.
+   */
+  send(message: Message, options?: CallOptions & { queue?: MessageQueue | undefined }): Promise<SendReceipt>
   /** Sends a message that may get lost; resolves when it is handed to the connection. */
-  sendOneway(message: Message, options?: Pick<CallOptions, 'signal'>): Promise<void>
+  sendOneway(message: Message, options?: Cancel): Promise<void>
   /** Sends messages of one topic as one: all of them are stored, one after the other in one queue, or none. */
   sendBatch(messages: Iterable<Message>, options?: CallOptions): Promise<SendReceipt>
+  /** Divides messages into lists that `sendBatch` takes, small enough for one request each, their order kept. Sends nothing. */
+  split(messages: Iterable<Message>): Message[][]
+  /** The queues of a topic that can be sent to; known without asking once the topic was sent to. */
+  queues(topic: string, options?: Cancel): Promise<MessageQueue[]>
   /** Waits for the sends under way and closes. Closing twice is no error. */
   close(options?: CloseOptions): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -234,6 +305,8 @@ export class Producer {
 /** Consumes messages with a listener. Made by `Client.pushConsumer`. */
 export class PushConsumer {
   private constructor()
+  /** The queues that it has now. */
+  readonly assignment: MessageQueue[]
   /** Fetches no more until `resume`, and stays in its group. What was asked for already still comes. */
   suspend(): void
   /** Fetches again. */
@@ -245,6 +318,75 @@ export class PushConsumer {
    */
   close(options?: CloseOptions): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Gives messages when it is asked; made by `Client.pullConsumer`.
+ *
+ * ```js
+ * for await (const message of consumer) console.log(message.body)
+ * ```
+ */
+export class PullConsumer implements AsyncIterable<MessageView> {
+  private constructor()
+  /** Subscribes to a topic: `'*'` or tags, `'a || b'`. The queues are shared with the other members of the group. */
+  subscribe(topic: string, expression?: string, options?: Cancel): Promise<void>
+  /** Gives a topic and its queues up. */
+  unsubscribe(topic: string, options?: Cancel): Promise<void>
+  /** Takes these queues, in place of those assigned before, whatever other members of the group do. */
+  assign(queues: Iterable<MessageQueue>, options?: Cancel): Promise<void>
+  /** The queues that it has now. */
+  readonly assignment: MessageQueue[]
+  /** The queues of a topic that can be read. */
+  queues(topic: string, options?: Cancel): Promise<MessageQueue[]>
+  /**
+   * Waits for messages and resolves with those that are there, with none when the time is over. Default timeout: the setting
+   * `pollTimeout`. One poll at a time. No message is lost when it is aborted.
+   */
+  poll(options?: CallOptions): Promise<MessageView[]>
+  /**
+   * Polls, and gives one message after the other until the consumer is closed; rejects when `signal` aborts. Whoever leaves
+   * the loop goes on with the next message later. `commit()` counts all messages of the poll that a message came with; to
+   * count it alone, commit its offset + 1.
+   */
+  messages(options?: Cancel): AsyncGenerator<MessageView, void>
+  [Symbol.asyncIterator](): AsyncGenerator<MessageView, void>
+  /**
+   * Goes on at another place of a queue that it has (otherwise: `STATE`): an offset, its begin, its end, or the first message
+   * stored at a time or later. What was fetched of the queue is dropped.
+   */
+  seek(queue: MessageQueue, to: number | 'begin' | 'end' | Date, options?: Cancel): Promise<void>
+  /** The offset of the first message stored at a time or later. */
+  offsetForTime(queue: MessageQueue, time: number | Date, options?: Cancel): Promise<number>
+  /** Fetches no more from these queues, and gives out none of their messages, until `resume`. */
+  pause(queues: Iterable<MessageQueue>): void
+  /** Fetches from these queues again. */
+  resume(queues: Iterable<MessageQueue>): void
+  /** Commits what was given out of all queues, or these offsets: of the messages to begin with next time. */
+  commit(offsets?: Iterable<readonly [MessageQueue, number]>, options?: Cancel): Promise<void>
+  /** The offset that the group has committed for a queue. */
+  committed(queue: MessageQueue, options?: Cancel): Promise<number | undefined>
+  /** The offset of the next message of a queue that a poll would give. */
+  position(queue: MessageQueue, options?: Cancel): Promise<number>
+  /** Has `callback` called when the queues of a topic, or the consumer's share of them, change. */
+  onQueueChange(topic: string, callback: (change: QueueChange) => void, options?: Cancel): Promise<void>
+  /** Commits, if it commits by itself, and leaves the group. Closing twice is no error. */
+  close(options?: CloseOptions): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Reads the dead letters of a group and sends them again; made by `Client.deadLetters`. They stay where they are until they are
+ * too old for the broker.
+ */
+export class DeadLetters {
+  private constructor()
+  /** Up to `max` (default 32) dead letters that follow those read before, oldest first; none when there are no more. */
+  read(options?: Cancel & { max?: number | undefined }): Promise<MessageView[]>
+  /** Begins again with the oldest one. */
+  rewind(options?: Cancel): Promise<void>
+  /** Sends a message of the last `read` to the topic that it was first sent to, as a new message. */
+  resend(message: MessageView, options?: Cancel): Promise<SendReceipt>
 }
 
 /** The names of what can go wrong. */

@@ -2,12 +2,12 @@
 // The bridge to the native completion queue: one for each JavaScript thread, made when it is first needed.
 
 const { mqError, native } = require('./errors.js')
-const { MessageView, textAt, toReceipt } = require('./message.js')
+const { MessageView, textAt, toQueues, toReceipt } = require('./message.js')
 
 const BATCH = 256 // events taken over in one native call
 const TURN = 4096 // events worked off before other things on the event loop have their turn
 const LONGEST = 2 ** 31 - 1
-const KIND = { DONE: 0, SENT: 1, FAILED: 2, MESSAGE: 3, LOG: 4 }
+const KIND = { DONE: 0, SENT: 1, FAILED: 2, MESSAGE: 3, LOG: 4, POLLED: 5, OFFSET: 6, QUEUES: 7, WARNING: 8, CHANGE: 9 }
 const HEAD = 13 // kind, length, tag
 
 class Loop {
@@ -43,10 +43,10 @@ class Loop {
   }
 
   /**
-   * Starts an asynchronous native call with a fresh tag; resolves with its completion. When `signal` aborts, the promise
-   * is rejected at once and `cancel` is told the tag.
+   * Starts an asynchronous native call with a fresh tag; resolves with its completion. When `signal` aborts, `cancel` is told
+   * the tag and the promise is rejected, at once or, if `patient`, when the core has given the call up and nothing came of it.
    */
-  call(start, signal, cancel) {
+  call(start, signal, cancel, patient = false) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       const tag = this.#nextTag++
@@ -56,8 +56,8 @@ class Loop {
       this.hold()
       if (!signal) return
       pending.forget = this.#onAbort(signal, () => {
-        if (!this.#take(tag)) return
-        reject(signal.reason)
+        if (patient) pending.reject = (error) => reject(error.code === 'CANCELLED' ? signal.reason : error)
+        else if (this.#take(tag)) reject(signal.reason)
         cancel?.(tag)
       })
     })
@@ -81,10 +81,10 @@ class Loop {
     }
   }
 
-  /** Registers a listener; `listen(messages, token)` is called for each delivery. */
-  listen(listen) {
+  /** Registers what events with the tag that it returns go to: `deliver(messages, token)`, `warn(warning)`, `change(change)`. */
+  listen(listener) {
     const tag = this.#nextTag++
-    this.#listeners.set(tag, listen)
+    this.#listeners.set(tag, listener)
     return tag
   }
 
@@ -124,7 +124,7 @@ class Loop {
       try {
         this.#event(kind, tag, batch, at + HEAD)
       } catch (error) {
-        // A log hook that throws: the others in the batch still get theirs.
+        // A hook that throws: the others in the batch still get theirs.
         queueMicrotask(() => { throw error })
       }
       at = end
@@ -142,6 +142,22 @@ class Loop {
         return this.#take(tag)?.reject(toError(batch, at))
       case KIND.MESSAGE:
         return this.#deliver(tag, batch, at)
+      case KIND.POLLED:
+        return this.#take(tag)?.resolve(toMessages(batch, at))
+      case KIND.OFFSET: {
+        const offset = batch.readDoubleLE(at)
+        return this.#take(tag)?.resolve(offset < 0 ? undefined : offset)
+      }
+      case KIND.QUEUES:
+        return this.#take(tag)?.resolve(toQueues(batch, at, 1, 0))
+      case KIND.WARNING:
+        return this.#listeners.get(tag)?.warn({ name: textAt(batch, at, 2, 0), message: textAt(batch, at, 2, 1) ?? '' })
+      case KIND.CHANGE:
+        return this.#listeners.get(tag)?.change({
+          topic: textAt(batch, at, 3, 0),
+          queues: toQueues(batch, at, 3, 1),
+          assigned: toQueues(batch, at, 3, 2),
+        })
       case KIND.LOG:
         return this.#logHook?.({
           level: textAt(batch, at, 3, 0),
@@ -153,17 +169,22 @@ class Loop {
 
   #deliver(tag, batch, at) {
     const token = batch.readDoubleLE(at)
-    const messages = new Array(batch.readUInt32LE(at + 8))
-    at += 12
-    for (let index = 0; index < messages.length; index++) {
-      const end = at + 4 + batch.readUInt32LE(at)
-      messages[index] = new MessageView(batch, at + 4, end)
-      at = end
-    }
-    const listen = this.#listeners.get(tag)
-    if (listen) listen(messages, token)
-    else this.#queue.reply(token, true, 0)
+    const listener = this.#listeners.get(tag)
+    if (listener) listener.deliver(toMessages(batch, at), token)
+    else this.#queue.reply(token, 1, 0)
   }
+}
+
+/** The messages of a delivery or a poll. */
+function toMessages(batch, at) {
+  const messages = new Array(batch.readUInt32LE(at + 8))
+  at += 12
+  for (let index = 0; index < messages.length; index++) {
+    const end = at + 4 + batch.readUInt32LE(at)
+    messages[index] = new MessageView(batch, at + 4, end)
+    at = end
+  }
+  return messages
 }
 
 function toError(batch, at) {

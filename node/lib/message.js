@@ -12,24 +12,32 @@ const SendStatus = Object.freeze({
 })
 const STATUS = Object.values(SendStatus)
 
-/** The answer of a listener. */
+/** The answer of a listener: a number and a value as the native side takes them. */
 class ConsumeResult {
-  constructor(name, later, delayLevel) {
+  constructor(name, answer, value = 0) {
     this.name = name
-    Object.defineProperties(this, { later: { value: later }, delayLevel: { value: delayLevel } })
+    Object.defineProperties(this, { answer: { value: answer }, value: { value } })
     Object.freeze(this)
   }
 
-  static Success = new ConsumeResult('Success', false, 0)
-  static Later = new ConsumeResult('Later', true, 0)
+  static Success = new ConsumeResult('Success', 0)
+  static Later = new ConsumeResult('Later', 1)
+  static Suspend = new ConsumeResult('Suspend', 2)
 
   static later(delayLevel) {
     if (!Number.isInteger(delayLevel)) throw new ArgumentError(`delayLevel is ${inspect(delayLevel)}; give a whole number`)
-    return new ConsumeResult('Later', true, delayLevel)
+    return new ConsumeResult('Later', 1, delayLevel)
+  }
+
+  static suspend(duration) {
+    if (!(duration > 0 && Number.isFinite(duration))) {
+      throw new ArgumentError(`the duration is ${inspect(duration)}; give a number of milliseconds above 0`)
+    }
+    return new ConsumeResult('Suspend', 2, duration)
   }
 }
 
-const FIELDS = new Set(['topic', 'body', 'tag', 'keys', 'properties', 'messageGroup', 'delayLevel'])
+const FIELDS = new Set(['topic', 'body', 'tag', 'keys', 'properties', 'messageGroup', 'delayLevel', 'waitStore'])
 
 function text(value, field) {
   if (typeof value !== 'string') throw new ArgumentError(`message.${field} is ${inspect(value)}; it must be a string`)
@@ -46,7 +54,7 @@ function toNative(message) {
       throw new ArgumentError(`'${field}' is not a field of a message; the fields are ${[...FIELDS].join(', ')}`)
     }
   }
-  const { topic, body, tag, keys, properties, messageGroup, delayLevel } = message
+  const { topic, body, tag, keys, properties, messageGroup, delayLevel, waitStore } = message
   const out = { topic: text(topic, 'topic'), body: bytes(body) }
   if (tag != null) out.tag = text(tag, 'tag')
   if (keys != null) out.keys = typeof keys === 'string' ? [keys] : Array.from(keys, (key) => text(key, 'keys'))
@@ -61,6 +69,7 @@ function toNative(message) {
     }
     out.delayLevel = delayLevel
   }
+  if (waitStore != null) out.waitStore = Boolean(waitStore)
   return out
 }
 
@@ -76,6 +85,15 @@ function textAt(batch, table, count, index) {
   const start = index === 0 ? 0 : batch.readUInt32LE(table + 4 * (index - 1))
   const end = batch.readUInt32LE(table + 4 * index)
   return start === end ? undefined : batch.toString('utf8', texts + start, texts + end)
+}
+
+/** Queues in text number `index` of `count`. */
+function toQueues(batch, table, count, index) {
+  const queues = textAt(batch, table, count, index)?.split('\u0002') ?? []
+  return queues.map((queue) => {
+    const [topic, brokerName, queueId] = queue.split('\u0001')
+    return { topic, brokerName, queueId: Number(queueId) }
+  })
 }
 
 /** A receipt that lies at `at` of a batch. */
@@ -164,4 +182,4 @@ const GETTERS = Object.entries(Object.getOwnPropertyDescriptors(MessageView.prot
   .filter(([, property]) => property.get)
   .map(([name]) => name)
 
-module.exports = { ConsumeResult, MessageView, SendStatus, textAt, toNative, toReceipt }
+module.exports = { ConsumeResult, MessageView, SendStatus, textAt, toNative, toQueues, toReceipt }

@@ -3,6 +3,7 @@
 
 const { inspect } = require('node:util')
 const { ArgumentError, native, mqError } = require('./errors.js')
+const { toSettings } = require('./options.js')
 
 const open = new Set()
 
@@ -43,7 +44,6 @@ class Broker {
 
   static async start(options = {}) {
     const { Broker: NativeBroker } = require('./native.js')
-    const { toSettings } = require('./client.js')
     return new Broker(await settled(() => NativeBroker.start(toSettings(options))))
   }
 

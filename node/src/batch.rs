@@ -2,17 +2,23 @@
 //!
 //! All numbers are little-endian. An event is kind (u8), length with this head (u32) and tag (f64), then by kind:
 //! SENT status (u8), queue offset (f64), queue id (i32), texts; FAILED flags (u8), broker code (i32), texts;
-//! MESSAGE token (f64), count (u32), and for each message its length (u32) and view; LOG texts.
+//! MESSAGE token (f64), count (u32), and for each message its length (u32) and view; POLLED the same with the tag of
+//! the call as the token; OFFSET an offset or -1 (f64); LOG, WARNING, QUEUES and CHANGE texts.
 //! A view is queue offset, born and store timestamp (f64), queue id, reconsume times and delivery attempt (i32), texts, body.
 //! Texts are their end offsets (u32 each) and then all of them together; an absent text is empty.
 
-use mq_binding::{Error, Event, MessageView, Outcome, SendReceipt, SendStatus};
+use mq_binding::{Error, Event, MessageQueue, MessageView, Outcome, SendReceipt, SendStatus};
 
 const DONE: u8 = 0;
 const SENT: u8 = 1;
 const FAILED: u8 = 2;
 const MESSAGE: u8 = 3;
 const LOG: u8 = 4;
+const POLLED: u8 = 5;
+const OFFSET: u8 = 6;
+const QUEUES: u8 = 7;
+const WARNING: u8 = 8;
+const CHANGE: u8 = 9;
 
 /// Bytes after which a batch is full: what one body in use keeps alive at most, but for larger messages.
 const FULL: usize = 256 * 1024;
@@ -41,14 +47,25 @@ impl Batch {
             Event::Done { tag, result: Ok(Outcome::Sent(receipt) | Outcome::SentBatch(receipt)) } => {
                 self.event(SENT, tag, |batch| batch.receipt(&receipt));
             }
+            Event::Done { tag, result: Ok(Outcome::Polled(messages)) } => {
+                self.event(POLLED, tag, |batch| batch.messages(tag, &messages));
+            }
+            Event::Done { tag, result: Ok(Outcome::Offset(offset)) } => {
+                self.event(OFFSET, tag, |batch| batch.signed(offset.unwrap_or(-1)));
+            }
+            Event::Done { tag, result: Ok(Outcome::Queues(queues)) } => {
+                self.event(QUEUES, tag, |batch| batch.texts(&[&joined(&queues)]));
+            }
             Event::Done { tag, result: Ok(_) } => self.event(DONE, tag, |_| {}),
             Event::Done { tag, result: Err(error) } => self.event(FAILED, tag, |batch| batch.error(&error)),
-            Event::Message { consumer, messages, token } => self.event(MESSAGE, consumer, |batch| {
-                batch.number(keep(token));
-                batch.u32(messages.len());
-                for message in &messages {
-                    batch.sized(0, |batch| batch.view(message));
-                }
+            Event::Message { consumer, messages, token } => {
+                self.event(MESSAGE, consumer, |batch| batch.messages(keep(token), &messages));
+            }
+            Event::Warning { consumer, warning } => self.event(WARNING, consumer, |batch| {
+                batch.texts(&[warning.code.name(), &warning.message]);
+            }),
+            Event::QueueChange { watch, change } => self.event(CHANGE, watch, |batch| {
+                batch.texts(&[&change.topic, &joined(&change.queues), &joined(&change.assigned)]);
             }),
             Event::Log { level, target, message } => self.event(LOG, 0, |batch| {
                 batch.texts(&[&level.name().to_ascii_uppercase(), &target, &message]);
@@ -98,6 +115,14 @@ impl Batch {
         self.0.push(flags.iter().enumerate().map(|(bit, &set)| u8::from(set) << bit).sum());
         self.i32(error.broker_code().unwrap_or_default());
         self.texts(&[error.code().name(), error.message()]);
+    }
+
+    fn messages(&mut self, token: u64, messages: &[MessageView]) {
+        self.number(token);
+        self.u32(messages.len());
+        for message in messages {
+            self.sized(0, |batch| batch.view(message));
+        }
     }
 
     fn view(&mut self, view: &MessageView) {
@@ -154,6 +179,14 @@ impl Batch {
     fn signed(&mut self, value: i64) {
         self.0.extend((value as f64).to_le_bytes());
     }
+}
+
+/// Queues as one text.
+fn joined(queues: &[MessageQueue]) -> String {
+    let texts = queues
+        .iter()
+        .map(|queue| format!("{}\u{1}{}\u{1}{}", queue.topic, queue.broker_name, queue.queue_id));
+    texts.collect::<Vec<_>>().join("\u{2}")
 }
 
 /// Sizes within a batch: frames are limited to 1 GiB, so they fit.

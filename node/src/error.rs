@@ -3,6 +3,17 @@
 use mq_binding::{Error, ErrorCode};
 use napi::bindgen_prelude::{Env, JsValue, Object};
 
+/// A result of the core whose error is to be thrown.
+pub(crate) trait Throw<T> {
+    fn throw(self, env: Env) -> napi::Result<T>;
+}
+
+impl<T> Throw<T> for Result<T, Error> {
+    fn throw(self, env: Env) -> napi::Result<T> {
+        self.map_err(|error| thrown(&env, &error))
+    }
+}
+
 /// An error of the core to be thrown: one that `lib/errors.js` makes an `MqError` of.
 pub(crate) fn thrown(env: &Env, error: &Error) -> napi::Error {
     match object(env, error) {

@@ -4,6 +4,8 @@
 
 mod batch;
 mod client;
+mod consumer;
+mod dead_letters;
 mod error;
 mod queue;
 mod testing;

@@ -5,7 +5,7 @@ use napi::bindgen_prelude::{AsyncTask, Env, Task, ToNapiValue, TypeName};
 use napi_derive::napi;
 
 use crate::client::{config, limit};
-use crate::error::thrown;
+use crate::error::{Throw, thrown};
 
 /// A blocking call, and its error until it is thrown.
 pub struct Blocking<T> {
@@ -64,7 +64,7 @@ impl Broker {
         let place = |broker: mq_binding::Broker| {
             Ok(vec![broker.address()?, broker.broker_address()?, broker.data_dir()?.display().to_string()])
         };
-        self.open().and_then(place).map_err(|error| thrown(&env, &error))
+        self.open().and_then(place).throw(env)
     }
 
     /// Creates a topic.
@@ -127,21 +127,21 @@ impl Broker {
             "drop" => broker.drop_next(&request, times),
             _ => broker.lose_answer_next(&request, times),
         };
-        self.open().and_then(set).map_err(|error| thrown(&env, &error))
+        self.open().and_then(set).throw(env)
     }
 
     /// Whether new connections are closed at once.
     #[napi]
     pub fn refuse_connections(&self, env: Env, refuse: bool) -> napi::Result<()> {
         let set = |broker: mq_binding::Broker| broker.refuse_connections(refuse);
-        self.open().and_then(set).map_err(|error| thrown(&env, &error))
+        self.open().and_then(set).throw(env)
     }
 
     /// Takes all faults back.
     #[napi]
     pub fn clear_faults(&self, env: Env) -> napi::Result<()> {
         let clear = |broker: mq_binding::Broker| broker.clear_faults();
-        self.open().and_then(clear).map_err(|error| thrown(&env, &error))
+        self.open().and_then(clear).throw(env)
     }
 
     /// Moves its clock forward by milliseconds.
@@ -149,20 +149,20 @@ impl Broker {
     pub fn advance_clock(&self, env: Env, millis: f64) -> napi::Result<()> {
         let advance =
             |broker: mq_binding::Broker| broker.advance_clock(limit(Some(millis)).unwrap_or_default());
-        self.open().and_then(advance).map_err(|error| thrown(&env, &error))
+        self.open().and_then(advance).throw(env)
     }
 
     /// Puts its clock to milliseconds since the epoch.
     #[napi]
     pub fn set_clock(&self, env: Env, millis: i64) -> napi::Result<()> {
         let set = |broker: mq_binding::Broker| broker.set_clock(millis);
-        self.open().and_then(set).map_err(|error| thrown(&env, &error))
+        self.open().and_then(set).throw(env)
     }
 
     /// Its time in milliseconds since the epoch.
     #[napi]
     pub fn clock(&self, env: Env) -> napi::Result<i64> {
-        self.open().and_then(|broker| broker.clock()).map_err(|error| thrown(&env, &error))
+        self.open().and_then(|broker| broker.clock()).throw(env)
     }
 
     fn open(&self) -> Result<mq_binding::Broker, Error> {

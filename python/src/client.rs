@@ -1,21 +1,21 @@
-//! Client, producer and push consumer. A call blocks, or resolves the future that it is given as `_into`.
+//! Client and producer. A call blocks, or resolves the future that it is given as `_into`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::convert::{Result, Timeout, config, duration};
-use crate::events::{Events, Into, run};
+use crate::convert::{Result, Timeout, ToQueue, config, duration};
+use crate::dead_letters::DeadLetters;
+use crate::events::{Into, run};
 use crate::message::Message;
 
-type Settings = HashMap<String, String>;
+pub(crate) type Settings = HashMap<String, String>;
 
 /// A client of one cluster.
 #[pyclass(frozen)]
-pub(crate) struct Client(mq_binding::Client);
+pub(crate) struct Client(pub(crate) mq_binding::Client);
 
 #[pymethods]
 impl Client {
@@ -28,21 +28,9 @@ impl Client {
         Ok(Producer(self.0.producer(&config(settings)?)?))
     }
 
-    fn push_consumer(
-        &self,
-        settings: Settings,
-        subscriptions: Settings,
-        events: &Events,
-    ) -> Result<PushConsumer> {
-        static TAG: AtomicU64 = AtomicU64::new(1);
-        let tag = TAG.fetch_add(1, Ordering::Relaxed);
-        let config = config(settings)?;
-        let consume_thread_max = config.push_consumer()?.consume_thread_max;
-        let core = self.0.push_consumer(&config, events.queue(), tag)?;
-        for (topic, expression) in subscriptions {
-            core.subscribe(&topic, &expression)?;
-        }
-        Ok(PushConsumer { core, tag, consume_thread_max })
+    /// Reads a group's dead letters.
+    fn dead_letters(&self, group: &str) -> Result<DeadLetters> {
+        Ok(DeadLetters(self.0.dead_letters(group)?))
     }
 
     #[pyo3(signature = (timeout=None, _into=None))]
@@ -85,23 +73,49 @@ impl Producer {
     /// Sends a message, or a list of messages of one topic as one batch, and waits for the broker's receipt.
     ///
     /// The timeout covers all tries; without it the setting `send_timeout` counts. A batch is stored as a whole or not at
-    /// all, and its receipt has the ids of its messages joined by commas.
+    /// all, and its receipt has the ids of its messages joined by commas. A single message may be sent to a `queue` of
+    /// one's choice, one of `queues(topic)`; it is not tried again on another.
     ///
     /// Raises TimeoutError, NotFoundError (no route to the topic), ThrottledError, TooLargeError, DeniedError, ClosedError,
     /// ArgumentError, ForkedError, or another Error.
-    #[pyo3(signature = (message, timeout=None, _into=None), text_signature = "($self, message, timeout=None)")]
+    #[pyo3(signature = (message, timeout=None, queue=None, _into=None), text_signature = "($self, message, timeout=None, queue=None)")]
     fn send(
         &self,
         py: Python<'_>,
         message: &Bound<'_, PyAny>,
         timeout: Option<Timeout>,
+        queue: Option<ToQueue>,
         _into: Into<'_>,
     ) -> Result<Py<PyAny>> {
         let (load, timeout) = (Load::new(message)?, duration(timeout));
-        run(py, _into, |queue, tag| match load {
-            Load::One(message) => self.0.send_async(message, timeout, queue, tag),
-            Load::Many(messages) => self.0.send_batch_async(messages, timeout, queue, tag),
+        if queue.is_some() && matches!(load, Load::Many(_)) {
+            return Err(PyTypeError::new_err("a list goes to a queue that the producer chooses").into());
+        }
+        run(py, _into, |events, tag| match (load, queue) {
+            (Load::One(message), None) => self.0.send_async(message, timeout, events, tag),
+            (Load::One(message), Some(to)) => {
+                self.0.send_to_queue_async(message, &to.0, timeout, events, tag)
+            }
+            (Load::Many(messages), _) => self.0.send_batch_async(messages, timeout, events, tag),
         })
+    }
+
+    /// Divides messages into lists that `send` takes, small enough for one request each, their order kept. Sends nothing.
+    fn split(&self, messages: &Bound<'_, PyAny>) -> Result<Vec<Vec<Message>>> {
+        let Load::Many(messages) = Load::new(messages)? else {
+            return Err(PyTypeError::new_err("split wants a list of Messages").into());
+        };
+        let lists = self.0.split_batch(messages)?;
+        Ok(lists.into_iter().map(|list| list.into_iter().map(Message).collect()).collect())
+    }
+
+    /// Gives the queues of a topic that can be sent to, in the order of brokers and numbers; known without asking once
+    /// the topic was sent to.
+    ///
+    /// Raises NotFoundError, TimeoutError, ClosedError, ArgumentError, ForkedError, or another Error.
+    #[pyo3(signature = (topic, _into=None), text_signature = "($self, topic)")]
+    fn queues(&self, py: Python<'_>, topic: &str, _into: Into<'_>) -> Result<Py<PyAny>> {
+        run(py, _into, |queue, tag| self.0.queues_async(topic, queue, tag))
     }
 
     /// Sends a message and asks for no answer: returns when it is handed to the connection. It may get lost.
@@ -130,31 +144,5 @@ impl Producer {
     #[pyo3(signature = (*_error))]
     fn __exit__(&self, py: Python<'_>, _error: &Bound<'_, PyTuple>) -> Result<()> {
         self.close(py, None, None).map(drop)
-    }
-}
-
-/// A member of a consumer group; its messages come through the `Events` it was made with.
-#[pyclass(frozen)]
-pub(crate) struct PushConsumer {
-    core: mq_binding::PushConsumer,
-    /// What its deliveries are marked with; unlike any other in this process.
-    #[pyo3(get)]
-    tag: u64,
-    /// How many deliveries may be unanswered at a time.
-    #[pyo3(get)]
-    consume_thread_max: usize,
-}
-
-#[pymethods]
-impl PushConsumer {
-    #[pyo3(signature = (_into=None))]
-    fn start(&self, py: Python<'_>, _into: Into<'_>) -> Result<Py<PyAny>> {
-        run(py, _into, |queue, tag| self.core.start_async(None, queue, tag))
-    }
-
-    #[pyo3(signature = (timeout=None, _into=None))]
-    fn close(&self, py: Python<'_>, timeout: Option<Timeout>, _into: Into<'_>) -> Result<Py<PyAny>> {
-        let timeout = duration(timeout);
-        run(py, _into, |queue, tag| self.core.close_async(timeout, queue, tag))
     }
 }

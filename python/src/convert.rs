@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mq_binding::{Config, Error, ErrorCode};
+use mq_binding::{Config, Error, ErrorCode, MessageQueue};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView};
 
 /// Why a call failed: the core says so, or Python does.
 pub(crate) enum Failure {
@@ -92,6 +92,31 @@ impl FromPyObject<'_, '_> for Timeout {
 /// The core's length of time.
 pub(crate) fn duration(timeout: Option<Timeout>) -> Option<Duration> {
     timeout.map(|timeout| timeout.0)
+}
+
+/// A queue on its way in: a tuple of topic, broker name and number.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct ToQueue(pub(crate) MessageQueue);
+
+impl FromPyObject<'_, '_> for ToQueue {
+    type Error = PyErr;
+
+    fn extract(queue: Borrowed<'_, '_, PyAny>) -> PyResult<ToQueue> {
+        let (topic, broker_name, queue_id) = queue.extract()?;
+        Ok(ToQueue(MessageQueue { topic, broker_name, queue_id }))
+    }
+}
+
+pub(crate) fn to_queues(queues: Vec<ToQueue>) -> Vec<MessageQueue> {
+    queues.into_iter().map(|queue| queue.0).collect()
+}
+
+/// Makes `libmq.MessageQueue`s.
+pub(crate) fn from_queues(py: Python<'_>, queues: Vec<MessageQueue>) -> PyResult<Bound<'_, PyList>> {
+    static KIND: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let kind = KIND.import(py, "libmq._types", "MessageQueue")?;
+    let made = queues.into_iter().map(|queue| kind.call1((queue.topic, queue.broker_name, queue.queue_id)));
+    PyList::new(py, made.collect::<PyResult<Vec<_>>>()?)
 }
 
 /// Settings for the core, which checks each name and value.

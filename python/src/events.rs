@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
-use crate::convert::{Result, exception};
+use crate::convert::{Result, Timeout, duration, exception, from_queues};
 use crate::message::{MessageView, SendReceipt};
 
 /// How long a blocking call goes without a look at signals.
-const SLICE: Duration = Duration::from_millis(50);
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
 /// How long a listener thread sleeps at most; closing wakes it at once.
 pub(crate) const NAP: Duration = Duration::from_secs(3600);
@@ -55,8 +56,38 @@ pub(crate) fn run(
 fn value(py: Python<'_>, outcome: Outcome) -> PyResult<Py<PyAny>> {
     match outcome {
         Outcome::Sent(receipt) | Outcome::SentBatch(receipt) => SendReceipt(receipt).into_py_any(py),
+        Outcome::Queues(queues) => from_queues(py, queues)?.into_py_any(py),
+        Outcome::Polled(messages) => views(py, messages)?.into_py_any(py),
+        Outcome::Offset(offset) => offset.into_py_any(py),
         _ => Ok(py.None()),
     }
+}
+
+/// The messages of a delivery or a poll.
+pub(crate) fn views(py: Python<'_>, messages: Vec<mq_binding::MessageView>) -> PyResult<Bound<'_, PyList>> {
+    PyList::new(py, messages.into_iter().map(MessageView::new).collect::<Vec<_>>())
+}
+
+/// What listeners and watchers get: a delivery, or the tag of a consumer and what is to be told it.
+fn told(py: Python<'_>, event: Event) -> PyResult<Option<Py<PyAny>>> {
+    static WARNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static CHANGE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let notice = match event {
+        Event::Message { consumer, messages, token } => {
+            return Delivery::new(py, consumer, messages, token)?.into_py_any(py).map(Some);
+        }
+        Event::Warning { consumer, warning } => {
+            let kind = WARNING.import(py, "libmq._types", "ConsumerWarning")?;
+            (consumer, kind.call1((warning.code.name(), warning.message))?)
+        }
+        Event::QueueChange { watch, change } => {
+            let kind = CHANGE.import(py, "libmq._types", "QueueChange")?;
+            let (queues, assigned) = (from_queues(py, change.queues)?, from_queues(py, change.assigned)?);
+            (watch, kind.call1((change.topic, queues, assigned))?)
+        }
+        _ => return Ok(None),
+    };
+    notice.into_py_any(py).map(Some)
 }
 
 /// Futures that wait for their completions; the place of each is the tag of its call.
@@ -180,8 +211,8 @@ impl Events {
         Ok(py.detach(|| self.queue.set_wakeup(wakeup))?)
     }
 
-    /// Waits for the next delivery; None once closed.
-    fn next(&self, py: Python<'_>) -> Result<Option<Delivery>> {
+    /// Waits for the next delivery or notice; None once closed.
+    fn next(&self, py: Python<'_>) -> Result<Option<Py<PyAny>>> {
         let mut events = Vec::with_capacity(1);
         while !self.closed.load(Ordering::Acquire) {
             // With work at hand the GIL is not given up: handing it round costs more than all the rest.
@@ -194,8 +225,10 @@ impl Events {
                 }
                 polled => polled,
             };
-            if let Some(Event::Message { consumer, messages, token }) = events.pop() {
-                return Ok(Some(Delivery::new(py, consumer, messages, token)?));
+            if let Some(event) = events.pop()
+                && let Some(told) = told(py, event)?
+            {
+                return Ok(Some(told));
             }
             if self.closed.load(Ordering::Acquire) {
                 break;
@@ -205,7 +238,7 @@ impl Events {
         Ok(None)
     }
 
-    /// Resolves futures and gives deliveries, up to `limit` of both, and how many of both there were.
+    /// Resolves futures and gives deliveries and notices, up to `limit` of both, and how many of both there were.
     fn drain<'py>(&self, py: Python<'py>, limit: usize) -> Result<(Bound<'py, PyList>, usize)> {
         let mut events = Vec::new();
         let count = self.queue.poll(&mut events, limit, Duration::ZERO)?;
@@ -213,10 +246,11 @@ impl Events {
         for event in events {
             match event {
                 Event::Done { tag, result } => self.end(py, tag, result),
-                Event::Message { consumer, messages, token } => {
-                    deliveries.append(Delivery::new(py, consumer, messages, token)?)?;
+                event => {
+                    if let Some(told) = told(py, event)? {
+                        deliveries.append(told)?;
+                    }
                 }
-                _ => {}
             }
         }
         Ok((deliveries, count))
@@ -261,24 +295,35 @@ impl Delivery {
         messages: Vec<mq_binding::MessageView>,
         token: ReplyToken,
     ) -> PyResult<Delivery> {
-        let messages =
-            PyList::new(py, messages.into_iter().map(MessageView::new).collect::<Vec<_>>())?.unbind();
+        let messages = views(py, messages)?.unbind();
         Ok(Delivery { consumer, messages, token: Mutex::new(Some(token)) })
     }
 }
 
 #[pymethods]
 impl Delivery {
-    /// Answers, once; a second answer has no effect.
-    #[pyo3(signature = (success, delay_level=None))]
-    fn reply(&self, success: bool, delay_level: Option<i32>) -> Result<()> {
+    /// Answers, once; a second answer has no effect. None is success.
+    #[pyo3(signature = (answer=None))]
+    fn reply(&self, answer: Option<Answer>) -> Result<()> {
+        let result = match answer {
+            Some(Answer { suspended: true, duration: pause, .. }) => {
+                ConsumeResult::Suspend { duration: duration(pause) }
+            }
+            Some(Answer { success: false, delay_level, .. }) => ConsumeResult::Later { delay_level },
+            _ => ConsumeResult::Success,
+        };
         if let Some(token) = self.token.lock().take() {
-            token.reply(if success {
-                ConsumeResult::Success
-            } else {
-                ConsumeResult::Later { delay_level }
-            })?;
+            token.reply(result)?;
         }
         Ok(())
     }
+}
+
+/// What `libmq.ConsumeResult` says.
+#[derive(FromPyObject)]
+struct Answer {
+    success: bool,
+    delay_level: Option<i32>,
+    suspended: bool,
+    duration: Option<Timeout>,
 }

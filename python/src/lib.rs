@@ -3,7 +3,9 @@
 
 mod broker;
 mod client;
+mod consumer;
 mod convert;
+mod dead_letters;
 mod events;
 mod message;
 
@@ -13,7 +15,11 @@ mod _core {
     #[pymodule_export]
     use crate::broker::{Broker, Logs};
     #[pymodule_export]
-    use crate::client::{Client, Producer, PushConsumer};
+    use crate::client::{Client, Producer};
+    #[pymodule_export]
+    use crate::consumer::{PullConsumer, PushConsumer};
+    #[pymodule_export]
+    use crate::dead_letters::DeadLetters;
     #[pymodule_export]
     use crate::events::{Delivery, Events};
     #[pymodule_export]

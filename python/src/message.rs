@@ -21,14 +21,16 @@ pub(crate) enum Keys {
 /// A message to send, checked when made; immutable, and it may be sent many times.
 ///
 /// The body is bytes-like; keys are what the message can be looked up by; messages of one message group
-/// go to one queue, in order; delay levels are the broker's, 1 to 18 (1 s to 2 h by default).
+/// go to one queue, in order; delay levels are the broker's, 1 to 18 (1 s to 2 h by default). Without `wait_store` the
+/// broker answers before disk and replicas have the message.
 #[pyclass(frozen, module = "libmq")]
 pub(crate) struct Message(pub(crate) mq_binding::Message);
 
 #[pymethods]
 impl Message {
     #[new]
-    #[pyo3(signature = (topic, body, *, tag=None, keys=None, properties=None, message_group=None, delay_level=None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments")]
+    #[pyo3(signature = (topic, body, *, tag=None, keys=None, properties=None, message_group=None, delay_level=None, wait_store=true))]
     fn new(
         topic: &str,
         body: &Bound<'_, PyAny>,
@@ -37,8 +39,9 @@ impl Message {
         properties: Option<&Bound<'_, PyMapping>>,
         message_group: Option<String>,
         delay_level: Option<u32>,
+        wait_store: bool,
     ) -> Result<Message> {
-        let mut message = mq_binding::Message::new(topic, bytes(body)?);
+        let mut message = mq_binding::Message::new(topic, bytes(body)?).wait_store(wait_store);
         message.tag = tag;
         message.keys = match keys {
             None => Vec::new(),
@@ -113,6 +116,10 @@ pub(crate) struct MessageView {
 impl MessageView {
     pub(crate) fn new(view: mq_binding::MessageView) -> MessageView {
         MessageView { view, body: PyOnceLock::new() }
+    }
+
+    pub(crate) fn core(&self) -> &mq_binding::MessageView {
+        &self.view
     }
 }
 

@@ -182,3 +182,43 @@ def test_closing_while_busy(broker, topic):
         thread.join(30)
         assert not thread.is_alive()
     assert results == ["CLOSED"] * 4
+
+
+def test_queues_are_chosen_by_hand(client, topic):
+    producer = client.producer()
+    queues = producer.queues(topic)
+    assert [queue.queue_id for queue in queues] == [0, 1, 2, 3] and {queue.topic for queue in queues} == {topic}
+    for queue in queues:
+        receipt = producer.send(libmq.Message(topic, b"x"), queue=queue)
+        assert (receipt.topic, receipt.broker_name, receipt.queue_id) == queue
+    with pytest.raises(TypeError):
+        producer.send([libmq.Message(topic, b"x")], queue=queues[0])
+    with pytest.raises(TypeError):
+        producer.send(libmq.Message(topic, b"x"), queue=0)
+    with pytest.raises(libmq.Error):
+        producer.send(libmq.Message(topic, b"x"), queue=queues[0]._replace(broker_name="nobody"), timeout=2)
+    with pytest.raises(libmq.ArgumentError):
+        producer.queues("a b")
+    producer.close()
+    with pytest.raises(libmq.ClosedError):
+        producer.queues(topic)
+
+
+def test_long_lists_are_divided(client, topic):
+    producer = client.producer(max_message_size=4000)
+    messages = [libmq.Message(topic, b"%03d" % number + b"." * 500) for number in range(40)]
+    lists = producer.split(messages)
+    assert 6 <= len(lists) <= 12
+    assert [message.body for batch in lists for message in batch] == [message.body for message in messages]
+    for batch in lists:
+        assert producer.send(batch).status is libmq.SendStatus.OK
+    with pytest.raises(libmq.TooLargeError):
+        producer.send(messages)
+    with pytest.raises(libmq.TooLargeError):
+        producer.split([libmq.Message(topic, b"." * 5000)])
+    with pytest.raises(TypeError):
+        producer.split(messages[0])
+
+
+def test_a_message_need_not_wait_for_the_disk(client, topic):
+    assert client.producer().send(libmq.Message(topic, b"x", wait_store=False)).queue_offset == 0

@@ -14,8 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from ._client import Client, Listener, PushConsumer
-from ._core import Message, MessageView, Producer, SendReceipt, __version__
+from ._client import BatchListener, Client, Listener, PushConsumer
+from ._core import DeadLetters, Message, MessageView, Producer, SendReceipt, __version__
 from ._errors import (
     ArgumentError,
     ClosedError,
@@ -29,27 +29,35 @@ from ._errors import (
     TooLargeError,
 )
 from ._logs import disable_logging, enable_logging
-from ._types import ConsumeResult, Duration, SendStatus, Setting
+from ._pull import PullConsumer
+from ._types import ConsumeResult, ConsumerWarning, Duration, MessageQueue, Place, QueueChange, SendStatus, Setting
 
 if TYPE_CHECKING:
     from . import aio, testing
 
 __all__ = [
     "ArgumentError",
+    "BatchListener",
     "Client",
     "ClosedError",
     "ConfigError",
     "ConsumeResult",
+    "ConsumerWarning",
+    "DeadLetters",
     "DeniedError",
     "Duration",
     "Error",
     "ForkedError",
     "Listener",
     "Message",
+    "MessageQueue",
     "MessageView",
     "NotFoundError",
+    "Place",
     "Producer",
+    "PullConsumer",
     "PushConsumer",
+    "QueueChange",
     "SendReceipt",
     "SendStatus",
     "Setting",

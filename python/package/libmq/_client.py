@@ -13,12 +13,25 @@ from typing import Optional, TypeVar
 
 from . import _core, _exit, _listening
 from ._errors import Error
-from ._types import ConsumeResult, Duration, Setting, client_settings, to_settings
+from ._pull import PullConsumer
+from ._types import (
+    ConsumeResult,
+    ConsumerWarning,
+    Duration,
+    MessageQueue,
+    Setting,
+    client_settings,
+    to_settings,
+)
 
 Listener = Callable[[_core.MessageView], Optional[ConsumeResult]]
 """What a consumer calls with each message."""
 
+BatchListener = Callable[[list[_core.MessageView]], Optional[ConsumeResult]]
+"""What a consumer calls with several messages of one queue."""
+
 _L = TypeVar("_L", bound=Listener)
+_B = TypeVar("_B", bound=BatchListener)
 
 
 class Client:
@@ -38,7 +51,7 @@ class Client:
         :raises ConfigError: a setting is unknown or has a bad value.
         """
         self._core = _core.Client(client_settings(namesrv, settings))
-        self._consumers: weakref.WeakSet[PushConsumer] = weakref.WeakSet()
+        self._consumers: weakref.WeakSet[PushConsumer | PullConsumer] = weakref.WeakSet()
         _exit.close_at_exit(self)
 
     def producer(self, group: str | None = None, **settings: Setting) -> _core.Producer:
@@ -56,6 +69,8 @@ class Client:
         subscriptions: Mapping[str, str],
         *,
         listener: Listener | None = None,
+        batch_listener: BatchListener | None = None,
+        on_warning: Callable[[ConsumerWarning], object] | None = None,
         threads: int | None = None,
         **settings: Setting,
     ) -> PushConsumer:
@@ -64,17 +79,49 @@ class Client:
         :param group: the consumer group; its members share the messages.
         :param subscriptions: for each topic the tags wanted: ``"*"`` or ``"paid || refunded"``.
         :param listener: what to call with each message; or give it to :meth:`PushConsumer.listen`.
+        :param batch_listener: instead, what to call with up to ``consume_message_batch_max_size`` messages; or give it
+            to :meth:`PushConsumer.listen_batch`.
+        :param on_warning: what to call with trouble that does not stop the consumer, such as members of the group that
+            subscribe differently; without it the logger ``libmq`` is told.
         :param threads: listener threads at most, 20 unless told otherwise; they are started as they are needed.
-        :param settings: any consumer setting by its name.
+        :param settings: any consumer setting by its name: ``consume_mode="orderly"`` has one listener at a time for
+            each queue and keeps its order; ``message_model="broadcasting"`` with ``offset_dir`` gives each member all.
         :raises ConfigError: a setting is unknown or has a bad value.
         :raises ArgumentError: the group or a topic is not a legal name.
         """
         events = _core.Events()
         pool: dict[str, Setting] = {"consume_thread_min": threads, "consume_thread_max": threads}
-        core = self._core.push_consumer(to_settings({**pool, **settings, "group": group}), subscriptions, events)
-        consumer = PushConsumer(core, events, listener, f"libmq-{group}")
+        merged = to_settings({**pool, **settings, "group": group})
+        core = _core.PushConsumer(self._core, merged, subscriptions, events)
+        consumer = PushConsumer(core, events, on_warning, f"libmq-{group}")
+        if listener is not None:
+            consumer.listen(listener)
+        if batch_listener is not None:
+            consumer.listen_batch(batch_listener)
         self._consumers.add(consumer)
         return consumer
+
+    def pull_consumer(
+        self, group: str, subscriptions: Mapping[str, str] | None = None, **settings: Setting
+    ) -> PullConsumer:
+        """Make a consumer to be polled; it starts with :meth:`PullConsumer.start`, a ``with`` block or a ``for`` loop.
+
+        :param group: the consumer group, to which offsets belong.
+        :param subscriptions: for each topic the tags wanted; :meth:`PullConsumer.assign` takes queues by hand instead.
+        :param settings: any setting of pull consumers by its name, e.g. ``auto_commit=False``.
+        :raises ConfigError: a setting is unknown or has a bad value.
+        :raises ArgumentError: the group or a topic is not a legal name.
+        """
+        consumer = PullConsumer(self._core, to_settings({**settings, "group": group}), subscriptions or {})
+        self._consumers.add(consumer)
+        return consumer
+
+    def dead_letters(self, group: str) -> _core.DeadLetters:
+        """Make a reader of the messages that a group has given up, which can send them again.
+
+        :raises ArgumentError: the group is not a legal name.
+        """
+        return self._core.dead_letters(group)
 
     def close(self, timeout: Duration | None = None) -> None:
         """Close all that was made from this client, then the client itself; does nothing when closed already.
@@ -119,13 +166,14 @@ class PushConsumer:
         self,
         core: _core.PushConsumer,
         events: _core.Events,
-        listener: Listener | None,
+        on_warning: Callable[[ConsumerWarning], object] | None,
         name: str,
     ) -> None:
         """Made by :meth:`Client.push_consumer`."""
         self._core = core
         self._events = events
-        self._listener = listener
+        self._listener: BatchListener | None = None
+        self._warn = on_warning or _listening.warn
         self._limit = core.consume_thread_max
         self._name = name
         self._lock = threading.Lock()
@@ -135,8 +183,37 @@ class PushConsumer:
 
     def listen(self, listener: _L) -> _L:
         """Set the listener; to be used as a decorator, before the consumer is started."""
+
+        def one_by_one(messages: list[_core.MessageView]) -> ConsumeResult | None:
+            for number, message in enumerate(messages):
+                try:
+                    result = _listening.check(listener(message))
+                except BaseException:
+                    result = _listening.failed(messages[number:])
+                if result is not None:
+                    return result  # for all of them: those that come after it in the queue must not overtake it
+            return None
+
+        self._listener = one_by_one
+        return listener
+
+    def listen_batch(self, listener: _B) -> _B:
+        """Set a listener of several messages at once, all of one queue; what it answers holds for all of them."""
         self._listener = listener
         return listener
+
+    @property
+    def assignment(self) -> list[MessageQueue]:
+        """The queues that it has now."""
+        return self._core.assignment
+
+    def suspend(self) -> None:
+        """Fetch no more until :meth:`resume`, and stay in the group; what was fetched already still comes."""
+        self._core.suspend()
+
+    def resume(self) -> None:
+        """Fetch again."""
+        self._core.resume()
 
     def start(self) -> None:
         """Join the group and begin to receive; returns once the group is joined. Does nothing when started already.
@@ -218,18 +295,19 @@ class PushConsumer:
     def _work(self) -> None:
         listener, events = self._listener, self._events
         assert listener is not None  # `start` has looked
-        while (delivery := events.next()) is not None:
+        while (event := events.next()) is not None:
             if not events.idle and len(self._threads) < self._limit:
                 with self._lock:
                     if not events.idle and len(self._threads) < self._limit:
                         self._add_thread()
-            worst: ConsumeResult | None = None
-            for message in delivery.messages:
+            if isinstance(event, _core.Delivery):
                 try:
-                    worst = _listening.check(listener(message)) or worst
+                    result = _listening.check(listener(event.messages))
                 except BaseException:  # also SystemExit: it must not end a thread that others count on
-                    worst = _listening.failed(message)
-            _listening.reply(delivery, worst)
+                    result = _listening.failed(event.messages)
+                event.reply(result)
+            elif isinstance(event[1], ConsumerWarning):
+                self._warn(event[1])
 
 
 @contextmanager

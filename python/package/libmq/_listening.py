@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from . import _core
-from ._types import ConsumeResult
+from ._types import ConsumeResult, ConsumerWarning
 
 _log = logging.getLogger("libmq")
 
@@ -22,20 +23,17 @@ def check(result: object) -> ConsumeResult | None:
     )
 
 
-def reply(delivery: _core.Delivery, result: ConsumeResult | None) -> None:
-    """Answer a delivery; `result` is as `check` gives it."""
-    if result is None:
-        delivery.reply(True)
-    else:
-        delivery.reply(False, result.delay_level)
-
-
-def failed(message: _core.MessageView) -> ConsumeResult:
-    """Report the exception being handled; the message comes again later."""
+def failed(messages: Sequence[_core.MessageView]) -> ConsumeResult:
+    """Report the exception being handled; the messages come again later."""
     _log.exception(
         "the listener failed at message %s of topic %s (delivery attempt %d); it will be delivered again later",
-        message.message_id,
-        message.topic,
-        message.delivery_attempt,
+        messages[0].message_id,
+        messages[0].topic,
+        messages[0].delivery_attempt,
     )
     return ConsumeResult.LATER
+
+
+def warn(warning: ConsumerWarning) -> None:
+    """Log a warning: what consumers do without an `on_warning` of the program's own."""
+    _log.warning("%s: %s", *warning)

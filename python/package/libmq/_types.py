@@ -5,14 +5,18 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import ClassVar, Union
+from datetime import datetime, timedelta
+from typing import ClassVar, Literal, NamedTuple, Union
 
 Duration = Union[int, float, timedelta]
 """A length of time: seconds, or a :class:`datetime.timedelta`."""
 
 Setting = Union[str, int, float, bool, timedelta, Sequence[int], None]
 """A value of a setting; ``None`` leaves the default, durations are timedeltas or as the setting's text has them."""
+
+
+Place = Union[int, Literal["begin", "end"], datetime]
+"""A place in a queue: an offset, its begin, its end, or the first message stored at a time or later."""
 
 
 class SendStatus(enum.Enum):
@@ -28,26 +32,63 @@ class SendStatus(enum.Enum):
     """Stored on the master alone."""
 
 
+class MessageQueue(NamedTuple):
+    """One queue of a topic."""
+
+    topic: str
+    broker_name: str
+    queue_id: int
+
+
+class QueueChange(NamedTuple):
+    """What a watcher of a pull consumer is told when the queues of a topic change."""
+
+    topic: str
+    queues: list[MessageQueue]
+    """All that the topic has now."""
+    assigned: list[MessageQueue]
+    """Those that the consumer has of them."""
+
+
+class ConsumerWarning(NamedTuple):
+    """Something that is wrong around a consumer, although it goes on."""
+
+    name: str
+    """The kind of trouble, such as ``"INCONSISTENT_SUBSCRIPTION"``."""
+    message: str
+    """What was found and what to do about it."""
+
+
 @dataclass(frozen=True)
 class ConsumeResult:
-    """What a listener answers: ``SUCCESS`` (as does ``None``), ``LATER`` or ``later(delay_level=…)``."""
+    """What a listener answers: ``SUCCESS`` (as does ``None``), ``LATER``, ``SUSPEND``, ``later(…)``, ``suspend(…)``."""
 
     success: bool
     delay_level: int | None = None
+    suspended: bool = False
+    duration: Duration | None = None
 
     SUCCESS: ClassVar[ConsumeResult]
     """The message is done."""
     LATER: ClassVar[ConsumeResult]
     """Deliver the message again after the broker's growing delay."""
+    SUSPEND: ClassVar[ConsumeResult]
+    """Of an orderly consumer: deliver the message again, before all others of its queue, after a rest of the queue."""
 
     @staticmethod
     def later(delay_level: int | None = None) -> ConsumeResult:
         """Deliver the message again after the broker's delay level 1 to 18 (1 s to 2 h); -1: to the dead letters."""
         return ConsumeResult(False, delay_level)
 
+    @staticmethod
+    def suspend(duration: Duration | None = None) -> ConsumeResult:
+        """As ``SUSPEND`` with a rest of 10 ms to 30 s; without it the setting ``suspend_current_queue_time`` counts."""
+        return ConsumeResult(False, suspended=True, duration=duration)
+
 
 ConsumeResult.SUCCESS = ConsumeResult(True)
 ConsumeResult.LATER = ConsumeResult(False)
+ConsumeResult.SUSPEND = ConsumeResult(False, suspended=True)
 
 
 def to_settings(settings: Mapping[str, Setting]) -> dict[str, str]:

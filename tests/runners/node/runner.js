@@ -13,6 +13,7 @@ const { Client, ConsumeResult, MqError, testing } = libmq
 const clients = new Map()
 const producers = new Map()
 const consumers = new Map()
+const pullers = new Map()
 const brokers = new Map()
 
 function emit(line) {
@@ -27,6 +28,14 @@ function handle(map, name, kind) {
 
 function toMessage({ topic, body, tag, keys, properties, message_group: messageGroup, delay_level: delayLevel }, otherTopic) {
   return { topic: otherTopic ?? topic, body: Buffer.from(body, 'base64'), tag, keys, properties, messageGroup, delayLevel }
+}
+
+function toQueue({ topic, broker_name: brokerName, queue_id: queueId }) {
+  return { topic, brokerName, queueId }
+}
+
+function fromQueues(queues) {
+  return { queues: queues.map(({ topic, brokerName, queueId }) => ({ topic, broker_name: brokerName, queue_id: queueId })) }
 }
 
 function fromReceipt(receipt) {
@@ -86,36 +95,44 @@ async function inFlight(window, next) {
   return result
 }
 
-/** A listener that behaves as told. */
+/** A listener of lists that behaves as told. */
 function listener(consumer, behaviour) {
-  const { later_first: laterFirst = 0, throw_first: throwFirst = 0, always_later: alwaysLater, hang, delay, quiet } = behaviour
+  const { later_first: laterFirst = 0, throw_first: throwFirst = 0, suspend_first: suspendFirst = 0, later_level: level } = behaviour
+  const { always_later: alwaysLater, hang, delay, quiet, suspend } = behaviour
   const deliveries = new Map()
   const count = quiet ? counter(consumer) : null
-  const judge = (message) => {
-    if (alwaysLater) return ConsumeResult.Later
-    if (!laterFirst && !throwFirst) return ConsumeResult.Success
-    const times = (deliveries.get(message.messageId) ?? 0) + 1
-    deliveries.set(message.messageId, times)
+  const later = () => (level === undefined ? ConsumeResult.Later : ConsumeResult.later(level))
+  const judge = ([{ messageId }]) => {
+    if (alwaysLater) return later()
+    if (!laterFirst && !throwFirst && !suspendFirst) return ConsumeResult.Success
+    const times = (deliveries.get(messageId) ?? 0) + 1
+    deliveries.set(messageId, times)
     if (times <= throwFirst) throw new Error(`told to throw at delivery ${times}`)
-    return times <= laterFirst ? ConsumeResult.Later : ConsumeResult.Success
+    if (times <= suspendFirst) return ConsumeResult.suspend(suspend)
+    return times <= laterFirst ? later() : ConsumeResult.Success
   }
-  const report = (message) => (count ? count() : emit({ event: 'message', consumer, message: fromView(message) }))
+  const report = (messages) => {
+    for (const message of messages) {
+      if (count) count()
+      else emit({ event: 'message', consumer, message: fromView(message), batch: messages.length })
+    }
+  }
   if (hang) {
-    return (message) => {
-      report(message)
+    return (messages) => {
+      report(messages)
       return new Promise(() => {})
     }
   }
   if (behaviour.async || delay) {
-    return async (message) => {
+    return async (messages) => {
+      report(messages)
       if (delay) await sleep(delay)
-      report(message)
-      return judge(message)
+      return judge(messages)
     }
   }
-  return (message) => {
-    report(message)
-    return judge(message)
+  return (messages) => {
+    report(messages)
+    return judge(messages)
   }
 }
 
@@ -153,10 +170,24 @@ const OPS = {
     await handle(producers, producer, 'producer').close()
   },
 
-  async send({ producer, message, mode, timeout }) {
+  async 'producer.queues'({ producer, topic }) {
+    return fromQueues(await handle(producers, producer, 'producer').queues(topic))
+  },
+
+  async send({ producer, message, mode, timeout, queue }) {
     const found = handle(producers, producer, 'producer')
     if (mode === 'oneway') return void (await found.sendOneway(toMessage(message)))
-    return { receipt: fromReceipt(await found.send(toMessage(message), { timeout: timeout ?? undefined })) }
+    const options = { timeout: timeout ?? undefined, queue: queue && toQueue(queue) }
+    return { receipt: fromReceipt(await found.send(toMessage(message), options)) }
+  },
+
+  async send_split({ producer, messages }) {
+    const found = handle(producers, producer, 'producer')
+    const receipts = []
+    for (const list of found.split(messages.map((message) => toMessage(message)))) {
+      receipts.push(fromReceipt(await found.sendBatch(list)))
+    }
+    return { receipts }
   },
 
   async send_list({ producer, messages }) {
@@ -186,13 +217,90 @@ const OPS = {
   },
 
   async 'consumer.open'({ consumer, client, group, subscriptions, settings, behaviour }) {
-    const onMessage = listener(consumer, behaviour ?? {})
-    const options = { group, subscriptions, settings, onMessage, onError: (error) => console.error(error.message) }
+    const onMessages = listener(consumer, behaviour ?? {})
+    const onWarning = ({ name, message }) => emit({ event: 'warning', consumer, message: `${name}: ${message}` })
+    const options = { group, subscriptions, settings, onMessages, onWarning, onError: (error) => console.error(error.message) }
     consumers.set(consumer, await handle(clients, client, 'client').pushConsumer(options))
   },
 
   async 'consumer.close'({ consumer }) {
     await handle(consumers, consumer, 'consumer').close()
+  },
+
+  async 'consumer.suspend'({ consumer }) {
+    handle(consumers, consumer, 'consumer').suspend()
+  },
+
+  async 'consumer.resume'({ consumer }) {
+    handle(consumers, consumer, 'consumer').resume()
+  },
+
+  async 'pull.open'({ consumer, client, group, settings, subscriptions }) {
+    const puller = await handle(clients, client, 'client').pullConsumer({ group, settings, subscriptions })
+    pullers.set(consumer, puller)
+    for (const topic of Object.keys(subscriptions ?? {})) {
+      await puller.onQueueChange(topic, ({ assigned }) => emit({ event: 'queues', consumer, ...fromQueues(assigned) }))
+    }
+    emit({ event: 'queues', consumer, ...fromQueues(puller.assignment) })
+  },
+
+  async 'pull.assign'({ consumer, queues }) {
+    await handle(pullers, consumer, 'consumer').assign(queues.map(toQueue))
+  },
+
+  async 'pull.queues'({ consumer, topic }) {
+    return fromQueues(await handle(pullers, consumer, 'consumer').queues(topic))
+  },
+
+  async 'pull.assignment'({ consumer }) {
+    return fromQueues(handle(pullers, consumer, 'consumer').assignment)
+  },
+
+  async 'pull.poll'({ consumer, timeout }) {
+    return { messages: (await handle(pullers, consumer, 'consumer').poll({ timeout })).map(fromView) }
+  },
+
+  async 'pull.seek'({ consumer, queue, to }) {
+    await handle(pullers, consumer, 'consumer').seek(toQueue(queue), to)
+  },
+
+  async 'pull.offset_for_time'({ consumer, queue, timestamp }) {
+    return { offset: await handle(pullers, consumer, 'consumer').offsetForTime(toQueue(queue), timestamp) }
+  },
+
+  async 'pull.pause'({ consumer, queues }) {
+    handle(pullers, consumer, 'consumer').pause(queues.map(toQueue))
+  },
+
+  async 'pull.resume'({ consumer, queues }) {
+    handle(pullers, consumer, 'consumer').resume(queues.map(toQueue))
+  },
+
+  async 'pull.commit'({ consumer, offsets }) {
+    await handle(pullers, consumer, 'consumer').commit(offsets?.map(({ queue, offset }) => [toQueue(queue), offset]))
+  },
+
+  async 'pull.committed'({ consumer, queue }) {
+    return { offset: (await handle(pullers, consumer, 'consumer').committed(toQueue(queue))) ?? null }
+  },
+
+  async 'pull.position'({ consumer, queue }) {
+    return { offset: (await handle(pullers, consumer, 'consumer').position(toQueue(queue))) ?? null }
+  },
+
+  async 'pull.close'({ consumer }) {
+    await handle(pullers, consumer, 'consumer').close()
+  },
+
+  async 'dead_letters.read'({ client, group, max }) {
+    return { messages: (await handle(clients, client, 'client').deadLetters(group).read({ max })).map(fromView) }
+  },
+
+  async 'dead_letters.resend'({ client, group, max }) {
+    const letters = handle(clients, client, 'client').deadLetters(group)
+    const receipts = []
+    for (const message of await letters.read({ max })) receipts.push(fromReceipt(await letters.resend(message)))
+    return { receipts }
   },
 
   async 'broker.start'({ broker, data, settings }) {
@@ -265,7 +373,7 @@ async function answer(line) {
 
 /** Closes what is open, newest first, and ends. */
 async function end() {
-  for (const open of [consumers, producers, clients]) {
+  for (const open of [consumers, pullers, producers, clients]) {
     await Promise.allSettled([...open.values()].map((each) => each.close({ timeout: 2000 })))
   }
   await Promise.allSettled([...brokers.values()].map((broker) => broker.close()))

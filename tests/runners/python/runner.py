@@ -26,7 +26,10 @@ Json = dict[str, Any]
 OPS = [
     *("hello", "exit", "fork", "log.hook"),
     *("client.open", "client.close", "producer.open", "producer.close", "consumer.open", "consumer.close"),
-    *("send", "send_list", "send_file", "send_load"),
+    *("producer.queues", "send", "send_list", "send_split", "send_file", "send_load"),
+    *("consumer.suspend", "consumer.resume", "dead_letters.read", "dead_letters.resend"),
+    *("pull.open", "pull.assign", "pull.queues", "pull.assignment", "pull.poll", "pull.seek", "pull.offset_for_time"),
+    *("pull.pause", "pull.resume", "pull.commit", "pull.committed", "pull.position", "pull.close"),
     *("broker.start", "broker.create_topic", "broker.kill", "broker.restart", "broker.stop"),
     *("broker.fault", "broker.refuse_connections", "broker.clear_faults", "broker.advance_clock"),
 ]
@@ -93,6 +96,16 @@ def from_message(message: libmq.MessageView) -> Json:
     }
 
 
+def to_queue(fields: Json) -> libmq.MessageQueue:
+    """A queue of the protocol as the API's."""
+    return libmq.MessageQueue(fields["topic"], fields["broker_name"], fields["queue_id"])
+
+
+def from_queues(queues: list[libmq.MessageQueue]) -> Json:
+    """Queues as the protocol wants them."""
+    return {"queues": [queue._asdict() for queue in queues]}
+
+
 def from_receipt(receipt: libmq.SendReceipt) -> Json:
     """A receipt as the protocol wants it."""
     return {
@@ -157,12 +170,15 @@ class Consumer:
         self.reporter: asyncio.Task[None] | None = None
         kind = client.asynchronous if self.behaviour.get("async") else client.sync
         self.consumer: libmq.PushConsumer | aio.PushConsumer = kind.push_consumer(
-            request["group"], request["subscriptions"], **(request.get("settings") or {})
+            request["group"], request["subscriptions"], on_warning=self.warn, **(request.get("settings") or {})
         )
         if isinstance(self.consumer, aio.PushConsumer):
-            self.consumer.listen(self.listen_async)
+            self.consumer.listen_batch(self.listen_async)
         else:
-            self.consumer.listen(self.listen)
+            self.consumer.listen_batch(self.listen)
+
+    def warn(self, warning: libmq.ConsumerWarning) -> None:
+        say({"event": "warning", "consumer": self.name, "message": f"{warning.name}: {warning.message}"})
 
     async def start(self, off_loop: Callable[..., Awaitable[Any]]) -> None:
         if self.behaviour.get("quiet"):
@@ -191,40 +207,88 @@ class Consumer:
                 say({"event": "count", "consumer": self.name, "received": said})
             await asyncio.sleep(0.2)
 
-    def note(self, message: libmq.MessageView) -> int:
-        """Reports an arrival; tells the how manyth of this message it is."""
+    def note(self, messages: list[libmq.MessageView]) -> int:
+        """Reports an arrival; tells the how manyth of these messages it is."""
         if self.behaviour.get("quiet"):
             with self.lock:
-                self.received += 1
+                self.received += len(messages)
             return 1
-        say({"event": "message", "consumer": self.name, "message": from_message(message)})
+        for message in messages:
+            event = {"event": "message", "consumer": self.name, "message": from_message(message)}
+            say({**event, "batch": len(messages)})
         with self.lock:
-            self.attempts[message.message_id] += 1
-            return self.attempts[message.message_id]
+            self.attempts[messages[0].message_id] += 1
+            return self.attempts[messages[0].message_id]
 
     def answer(self, attempt: int) -> libmq.ConsumeResult:
         behaviour = self.behaviour
         if attempt <= behaviour.get("throw_first", 0):
             raise RuntimeError("the listener was told to throw")
+        if attempt <= behaviour.get("suspend_first", 0):
+            return libmq.ConsumeResult.suspend(behaviour["suspend"] / 1000)
         if attempt <= behaviour.get("later_first", 0) or behaviour.get("always_later"):
-            return libmq.ConsumeResult.LATER
+            return libmq.ConsumeResult.later(behaviour.get("later_level"))
         return libmq.ConsumeResult.SUCCESS
 
-    def listen(self, message: libmq.MessageView) -> libmq.ConsumeResult:
-        attempt = self.note(message)
+    def listen(self, messages: list[libmq.MessageView]) -> libmq.ConsumeResult:
+        attempt = self.note(messages)
         if self.behaviour.get("hang"):
             self.closed.wait()
         if self.behaviour.get("delay"):
             time.sleep(self.behaviour["delay"] / 1000)
         return self.answer(attempt)
 
-    async def listen_async(self, message: libmq.MessageView) -> libmq.ConsumeResult:
-        attempt = self.note(message)
+    async def listen_async(self, messages: list[libmq.MessageView]) -> libmq.ConsumeResult:
+        attempt = self.note(messages)
         if self.behaviour.get("hang"):
             await asyncio.get_running_loop().create_future()
         if self.behaviour.get("delay"):
             await asyncio.sleep(self.behaviour["delay"] / 1000)
         return self.answer(attempt)
+
+
+class Puller:
+    """A pull consumer of the harness: a synchronous one, and an asynchronous one in its place from its first poll on."""
+
+    def __init__(self, name: str, client: Client, request: Json) -> None:
+        self.name = name
+        self.arguments: tuple[Any, ...] = (request["group"], request.get("subscriptions"))
+        self.settings: Json = request.get("settings") or {}
+        self.topics = list(request.get("subscriptions") or {})
+        self.sync = client.sync.pull_consumer(*self.arguments, **self.settings)
+        self._make: Callable[[], aio.PullConsumer] = lambda: client.asynchronous.pull_consumer(*self.arguments, **self.settings)
+        self.asynchronous: aio.PullConsumer | None = None
+
+    async def start(self, off_loop: Callable[..., Awaitable[Any]]) -> None:
+        await off_loop(self.sync.start)
+        for topic in self.topics:
+            await off_loop(self.sync.on_queue_change, topic, self.tell)
+        say({"event": "queues", "consumer": self.name, **from_queues(self.sync.assignment)})
+
+    def tell(self, change: libmq.QueueChange) -> None:
+        say({"event": "queues", "consumer": self.name, **from_queues(change.assigned)})
+
+    async def poll(self, request: Json, off_loop: Callable[..., Awaitable[Any]]) -> list[libmq.MessageView]:
+        timeout = request["timeout"] / 1000
+        if request["mode"] == "sync":
+            return list(await off_loop(self.sync.poll, timeout))
+        if self.asynchronous is None:
+            await off_loop(self.sync.close)
+            self.asynchronous = self._make()
+            await self.asynchronous.start()
+        return await self.asynchronous.poll(timeout)
+
+    async def close(self, off_loop: Callable[..., Awaitable[Any]]) -> None:
+        await off_loop(self.sync.close)
+        if self.asynchronous is not None:
+            await self.asynchronous.close()
+
+    async def call(self, off_loop: Callable[..., Awaitable[Any]], method: str, *arguments: Any) -> Any:
+        """Calls the one of both that is in use."""
+        if self.asynchronous is None:
+            return await off_loop(getattr(self.sync, method), *arguments)
+        result = getattr(self.asynchronous, method)(*arguments)
+        return await result if asyncio.iscoroutine(result) else result
 
 
 class LogEvents(logging.Handler):
@@ -243,6 +307,7 @@ class Runner:
         self.producers: dict[str, Producer] = {}
         self.consumers: dict[str, Consumer] = {}
         self.brokers: dict[str, testing.Broker] = {}
+        self.pullers: dict[str, Puller] = {}
         self.threads = ThreadPoolExecutor(64, thread_name_prefix="runner")
         self.ended = asyncio.Event()
 
@@ -288,11 +353,21 @@ class Runner:
         if request["mode"] == "oneway":
             await self.off_loop(producer.sync.send_oneway, message)
             return None
+        queue = to_queue(request["queue"]) if request.get("queue") else None
         if request["mode"] == "async":
-            receipt = await producer.asynchronous.send(message, timeout)
+            receipt = await producer.asynchronous.send(message, timeout, queue)
         else:
-            receipt = await self.off_loop(producer.sync.send, message, timeout)
+            receipt = await self.off_loop(producer.sync.send, message, timeout, queue)
         return {"receipt": from_receipt(receipt)}
+
+    async def op_producer_queues(self, request: Json) -> Json:
+        producer = self.producers[request["producer"]].sync
+        return from_queues(await self.off_loop(producer.queues, request["topic"]))
+
+    async def op_send_split(self, request: Json) -> Json:
+        producer = self.producers[request["producer"]].sync
+        lists = producer.split([to_message(fields) for fields in request["messages"]])
+        return {"receipts": [from_receipt(await self.off_loop(producer.send, batch)) for batch in lists]}
 
     async def op_send_list(self, request: Json) -> Json:
         producer = self.producers[request["producer"]]
@@ -327,6 +402,70 @@ class Runner:
 
     async def op_consumer_close(self, request: Json) -> None:
         await self.consumers[request["consumer"]].close(self.off_loop)
+
+    async def op_consumer_suspend(self, request: Json) -> None:
+        self.consumers[request["consumer"]].consumer.suspend()
+
+    async def op_consumer_resume(self, request: Json) -> None:
+        self.consumers[request["consumer"]].consumer.resume()
+
+    async def op_pull_open(self, request: Json) -> None:
+        puller = Puller(request["consumer"], self.clients[request["client"]], request)
+        self.pullers[request["consumer"]] = puller
+        await puller.start(self.off_loop)
+
+    async def pull(self, request: Json, method: str, *arguments: Any) -> Any:
+        return await self.pullers[request["consumer"]].call(self.off_loop, method, *arguments)
+
+    async def op_pull_assign(self, request: Json) -> None:
+        await self.pull(request, "assign", [to_queue(queue) for queue in request["queues"]])
+
+    async def op_pull_queues(self, request: Json) -> Json:
+        return from_queues(await self.pull(request, "queues", request["topic"]))
+
+    async def op_pull_assignment(self, request: Json) -> Json:
+        puller = self.pullers[request["consumer"]]
+        return from_queues((puller.asynchronous or puller.sync).assignment)
+
+    async def op_pull_poll(self, request: Json) -> Json:
+        polled = await self.pullers[request["consumer"]].poll(request, self.off_loop)
+        return {"messages": [from_message(message) for message in polled]}
+
+    async def op_pull_seek(self, request: Json) -> None:
+        await self.pull(request, "seek", to_queue(request["queue"]), request["to"])
+
+    async def op_pull_offset_for_time(self, request: Json) -> Json:
+        queue = to_queue(request["queue"])
+        return {"offset": await self.pull(request, "offset_for_time", queue, request["timestamp"])}
+
+    async def op_pull_pause(self, request: Json) -> None:
+        await self.pull(request, "pause", [to_queue(queue) for queue in request["queues"]])
+
+    async def op_pull_resume(self, request: Json) -> None:
+        await self.pull(request, "resume", [to_queue(queue) for queue in request["queues"]])
+
+    async def op_pull_commit(self, request: Json) -> None:
+        offsets = request.get("offsets")
+        given = None if offsets is None else {to_queue(each["queue"]): each["offset"] for each in offsets}
+        await self.pull(request, "commit", given)
+
+    async def op_pull_committed(self, request: Json) -> Json:
+        return {"offset": await self.pull(request, "committed", to_queue(request["queue"]))}
+
+    async def op_pull_position(self, request: Json) -> Json:
+        return {"offset": await self.pull(request, "position", to_queue(request["queue"]))}
+
+    async def op_pull_close(self, request: Json) -> None:
+        await self.pullers[request["consumer"]].close(self.off_loop)
+
+    async def op_dead_letters_read(self, request: Json) -> Json:
+        letters = self.clients[request["client"]].sync.dead_letters(request["group"])
+        return {"messages": [from_message(letter) for letter in await self.off_loop(letters.read, request["max"])]}
+
+    async def op_dead_letters_resend(self, request: Json) -> Json:
+        letters = self.clients[request["client"]].sync.dead_letters(request["group"])
+        read = await self.off_loop(letters.read, request["max"])
+        return {"receipts": [from_receipt(await self.off_loop(letters.resend, letter)) for letter in read]}
 
     async def op_broker_start(self, request: Json) -> Json:
         settings = request.get("settings") or {}
@@ -401,8 +540,9 @@ class Runner:
 
     async def close(self) -> None:
         """Closes what is open, consumers first."""
-        things: list[Consumer | Producer | Client] = [
+        things: list[Consumer | Puller | Producer | Client] = [
             *self.consumers.values(),
+            *self.pullers.values(),
             *self.producers.values(),
             *self.clients.values(),
         ]

@@ -1,0 +1,112 @@
+'use strict'
+// PushConsumer: calls a listener with messages and answers for it.
+
+const { inspect } = require('node:util')
+const { ArgumentError, native } = require('./errors.js')
+const { loop } = require('./loop.js')
+const { ConsumeResult } = require('./message.js')
+const { Closeable } = require('./options.js')
+
+class PushConsumer extends Closeable {
+  #native
+  #tag
+  #listener
+  #onError
+  #onWarning
+
+  /** Use Client.pushConsumer. */
+  constructor({ onMessage, onMessages, onError, onWarning }, open) {
+    super()
+    if ((typeof onMessage === 'function') === (typeof onMessages === 'function')) {
+      throw new ArgumentError('a push consumer needs a listener: give one function, onMessage or onMessages')
+    }
+    this.#listener = onMessages ?? ((messages) => (messages.length === 1 ? onMessage(messages[0]) : oneByOne(messages, onMessage)))
+    this.#onError = onError ?? failed
+    this.#onWarning = onWarning ?? warned
+    this.#tag = loop().listen({ deliver: (messages, token) => this.#consume(messages, token), warn: (warning) => this.#onWarning(warning) })
+    try {
+      this.#native = native(() => open(this.#tag))
+    } catch (error) {
+      loop().unlisten(this.#tag)
+      throw error
+    }
+  }
+
+  get assignment() {
+    return native(() => this.#native.assignment())
+  }
+
+  suspend() {
+    native(() => this.#native.suspend())
+  }
+
+  resume() {
+    native(() => this.#native.resume())
+  }
+
+  async _start(subscriptions, signal, timeout) {
+    for (const [topic, expression] of subscriptions) native(() => this.#native.subscribe(topic, expression))
+    await loop().call((tag) => this.#native.start(tag, timeout), signal, (tag) => this.#native.cancel(tag))
+  }
+
+  async _close(timeout) {
+    try {
+      await loop().call((tag) => this.#native.close(tag, timeout))
+    } finally {
+      this._silence()
+    }
+  }
+
+  /** From now on the listener is not called any more. */
+  _silence() {
+    loop().unlisten(this.#tag)
+    this._left()
+  }
+
+  #consume(messages, token) {
+    let result
+    try {
+      result = this.#listener(messages)
+    } catch (error) {
+      return this.#failed(error, messages, token)
+    }
+    if (typeof result?.then !== 'function') return answer(token, result)
+    result.then(
+      (value) => answer(token, value),
+      (error) => this.#failed(error, messages, token),
+    )
+  }
+
+  #failed(error, messages, token) {
+    answer(token, ConsumeResult.Later)
+    this.#onError(error, messages[0])
+  }
+}
+
+/** Anything but a ConsumeResult that says otherwise is success: listeners may return what they like. */
+function answer(token, result) {
+  if (result instanceof ConsumeResult) loop().queue.reply(token, result.answer, result.value)
+  else loop().queue.reply(token, 0, 0)
+}
+
+/** A list for a listener of single messages: the first one that is put off puts off the list. */
+async function oneByOne(messages, onMessage) {
+  for (const message of messages) {
+    const result = await onMessage(message)
+    if (result instanceof ConsumeResult && result.answer !== 0) return result
+  }
+  return ConsumeResult.Success
+}
+
+function failed(error, message) {
+  const what = error instanceof Error ? (error.stack ?? error.message) : inspect(error)
+  process.emitWarning(`the listener failed for message ${message.messageId} of ${message.topic}, which comes again later: ${what}`, {
+    type: 'MqListenerWarning',
+  })
+}
+
+function warned({ name, message }) {
+  process.emitWarning(`${name}: ${message}`, { type: 'MqConsumerWarning' })
+}
+
+module.exports = { PushConsumer }
