@@ -201,15 +201,23 @@ def c_client(broker: Broker, count: int, folder: Path) -> list[Figure]:
     compiler = ["cc", "-O2", "-o", program, source, f"-I{ROOT}/ffi/include", f"-L{target}", "-lmq", "-lpthread"]
     subprocess.run([*compiler, f"-Wl,-rpath,{folder}"], check=True)
     figures: list[Figure] = []
-    for mode, share, parallel in (("sync", 5, 64), ("async", 1, 256)):
-        topic = f"c-{mode}"
-        create_topic(broker.namesrv, topic, 8)
+    modes = [("sync", 5, 64), ("async", 1, 256), ("push", 1, 1), ("push", 1, 32), ("pull", 1, 32)]
+    for mode, share, parallel in modes:
+        # What was sent without waiting is then consumed.
+        topic = "c-sync" if mode == "sync" else "c-async"
+        if mode in ("sync", "async"):
+            create_topic(broker.namesrv, topic, 8)
         cpu = cpu_seconds(broker.pid)
         command = [program, broker.namesrv, topic, str(count // share), "128", mode, str(parallel)]
         done = json.loads(subprocess.run(command, capture_output=True, check=True, text=True, timeout=300).stdout)
         used = cpu_seconds(broker.pid) - cpu
         figure = Figure(
-            f"c, {mode} × {parallel}, 128 B", "ours", done["sent"], done["seconds"], used, done["cpu_seconds"]
+            f"c, {mode} × {parallel}, 128 B",
+            "ours",
+            done.get("sent", done.get("received")),
+            done["seconds"],
+            used,
+            done["cpu_seconds"],
         )
         print(figure.line(), flush=True)
         figures.append(figure)
