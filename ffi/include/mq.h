@@ -1248,7 +1248,8 @@ struct mq_error *mq_push_consumer_cancel(struct mq_push_consumer *consumer,
                                          uint64_t tag);
 
 /**
- * Closes a consumer: fetches no more, waits for the answers that are owed (keep polling and answering from another thread, or use
+ * Closes a consumer: fetches no more, takes messages back that wait on the queue and were not polled, waits for the answers that
+ * are owed for those that were (from other threads; in a program of one thread answer first, or use
  * `mq_push_consumer_close_async`), commits its offsets and leaves the group. Closing twice is no error.
  *
  * Blocks up to `timeout_ms` milliseconds (negative or 0: 5 seconds); messages unanswered by then are delivered again.

@@ -178,8 +178,8 @@ impl PushConsumer {
         Ok(running.consumer.as_ref().map(mq_client::PushConsumer::queues).unwrap_or_default())
     }
 
-    /// Fetches no more, waits for the answers owed up to `timeout` (the setting `close_timeout` if none is given), commits
-    /// and leaves the group. Later calls do nothing.
+    /// Fetches no more, takes back what waits on the queue, waits for the answers owed up to `timeout` (the setting
+    /// `close_timeout` if none is given), commits and leaves the group. Later calls do nothing.
     ///
     /// # Errors
     /// TIMEOUT: it had to be cut, and unanswered messages are delivered again; it is closed all the same. STATE on a
@@ -271,6 +271,7 @@ impl Close for Inner {
         let mut stage = stage.map_err(|_| late())?;
         *stage = Stage::Closed;
         let Some(consumer) = self.running.lock().consumer.take() else { return Ok(()) };
+        self.replies.withdraw(&self.queue);
         // After the answers it commits and leaves the group, whose requests have short timeouts of their own.
         let answered = consumer.close_within(deadline.saturating_duration_since(Instant::now())).await;
         self.replies.close();
@@ -289,6 +290,9 @@ impl Listener for ToQueue {
     fn consume(&self, messages: Vec<MessageView>) -> BoxFuture<'_, ConsumeResult> {
         let (token, answer) = ReplyToken::new(&self.replies);
         self.queue.push(Event::Message { consumer: self.tag, messages, token }, None);
+        if self.replies.is_closing() {
+            self.replies.withdraw(&self.queue);
+        }
         // A token that was dropped is an answer too.
         Box::pin(async { answer.await.unwrap_or(ConsumeResult::LATER) })
     }

@@ -14,6 +14,7 @@ use crate::completion::Slot;
 use crate::event::Event;
 use crate::fork::Owned;
 use crate::runtime::refuse_on_runtime_thread;
+use crate::token::{Replies, ReplyToken};
 use crate::wakeup::{Callback, Wakeup};
 
 /// Log lines that may wait on one queue.
@@ -277,6 +278,25 @@ impl Queue {
         if fire {
             shared.wakeup.fire();
         }
+    }
+
+    /// Takes the messages of one consumer back that nobody has polled, and gives their tokens.
+    pub(crate) fn withdraw(&self, replies: &Arc<Replies>) -> Vec<ReplyToken> {
+        let Ok(shared) = self.0.get() else { return Vec::new() };
+        let mut tokens = Vec::new();
+        let mut state = shared.state.lock();
+        let mut rest = VecDeque::with_capacity(state.events.len());
+        for (event, slot) in state.events.drain(..) {
+            match event {
+                Event::Message { token, .. } if token.is_of(replies) => tokens.push(token),
+                event => rest.push_back((event, slot)),
+            }
+        }
+        state.events = rest;
+        if state.events.is_empty() && !state.closed {
+            state.make_unreadable();
+        }
+        tokens
     }
 
     /// Adds a warning or a change of queues; drops it when too many wait, which nobody reads.

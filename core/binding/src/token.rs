@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mq_client::{ConsumeResult, Error, ErrorCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::fork::{Origin, forked};
+use crate::queue::Queue;
 
 /// Answers for the messages of one [`crate::Event::Message`]. Dropped without an answer, they are delivered again later.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct ReplyToken {
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     owed: Mutex<Owed>,
+    /// Whether the consumer is about to be closed, and nothing is handed out any more.
+    closing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +49,10 @@ impl ReplyToken {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(crate) fn is_of(&self, replies: &Arc<Replies>) -> bool {
+        Arc::ptr_eq(&self.replies, replies)
     }
 
     /// Answers. After the consumer was closed it has no effect: the messages are delivered again.
@@ -112,6 +119,19 @@ impl Replies {
         drop(owed);
         let _ = answer.send(result);
         Ok(())
+    }
+
+    /// Hands nothing out any more, and takes back what waits on the queue.
+    pub(crate) fn withdraw(self: &Arc<Self>, queue: &Queue) {
+        self.closing.store(true, Ordering::SeqCst);
+        for token in queue.withdraw(self) {
+            // Only a forked child is refused, which does not close.
+            let _ = token.reply(ConsumeResult::Abandon);
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// Forgets all: their messages are delivered again, and answers have no effect any more.

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mq_binding::{
     Broker, Client, Config, ConsumeResult, ErrorCode, Event, LogLevel, Message, MessageView, Outcome,
@@ -44,6 +44,14 @@ fn next_message(queue: &Queue) -> (MessageView, ReplyToken) {
     match next(queue) {
         Event::Message { consumer: 7, mut messages, token } => (messages.remove(0), token),
         other => panic!("{other:?}"),
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -257,14 +265,12 @@ fn dead_letters_are_read_and_sent_again() {
     producer.send(Message::new("dying", "x").tag("t"), Some(LONG)).unwrap();
     let (_, token) = next_message(&queue);
     token.reply(ConsumeResult::Later { delay_level: Some(-1) }).unwrap();
-    let deadline = std::time::Instant::now() + LONG;
-    let letter = loop {
-        assert!(std::time::Instant::now() < deadline, "no dead letter came");
-        if let Some(letter) = letters.read(10).unwrap().pop() {
-            break letter;
-        }
-        assert_eq!(Queue::new().poll(&mut Vec::new(), 1, Duration::from_millis(20)).unwrap(), 0);
-    };
+    let mut found = None;
+    wait_until("a dead letter comes", || {
+        found = letters.read(10).unwrap().pop();
+        found.is_some()
+    });
+    let letter = found.unwrap();
     assert_eq!((letter.origin_topic(), letter.tag()), (Some("dying"), Some("t")));
     letters.rewind().unwrap();
     let events = Queue::new();
@@ -280,5 +286,37 @@ fn dead_letters_are_read_and_sent_again() {
     token.reply(ConsumeResult::Success).unwrap();
     client.close(Some(LONG)).unwrap();
     assert_eq!(letters.read(10).unwrap_err().code(), ErrorCode::Closed);
+    broker.stop(Some(LONG)).unwrap();
+}
+
+#[test]
+fn what_nobody_polled_is_taken_back_by_the_close_and_given_to_the_next_member_as_new() {
+    let broker = Broker::start(&Config::new()).unwrap();
+    broker.create_topic("unread", 2).unwrap();
+    let client = client_of(&broker);
+    let producer = client.producer(&Config::new()).unwrap();
+    for n in 0..20 {
+        producer.send(Message::new("unread", format!("{n}")), Some(LONG)).unwrap();
+    }
+    for mode in ["orderly", "concurrent"] {
+        let queue = Queue::new();
+        let consumer = consumer_of(&client, &queue, "unread", &[("consume_mode", mode)]);
+        consumer.start(Some(LONG)).unwrap();
+        // One was polled and is answered, the others wait.
+        let (_, token) = next_message(&queue);
+        wait_until("more messages wait", || !queue.is_empty());
+        token.reply(ConsumeResult::Success).unwrap();
+        consumer.close(Some(LONG)).unwrap();
+        assert!(queue.is_empty());
+    }
+    let queue = Queue::new();
+    let consumer = consumer_of(&client, &queue, "unread", &[]);
+    consumer.start(Some(LONG)).unwrap();
+    for _ in 0..18 {
+        let (message, token) = next_message(&queue);
+        assert_eq!(message.delivery_attempt(), 1);
+        token.reply(ConsumeResult::Success).unwrap();
+    }
+    client.close(Some(LONG)).unwrap();
     broker.stop(Some(LONG)).unwrap();
 }

@@ -178,6 +178,12 @@ async fn work(consumer: Arc<Inner>, stays: bool) {
         };
         let started = Instant::now();
         let outcome = call(&consumer, &queue, &messages, alarm.as_mut(), limit).await;
+        if outcome == Outcome::Abandon {
+            // The sender lives as long as the consumer, which this worker holds.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+            consumer.abandon(&queue, &messages);
+            break;
+        }
         let success = outcome == Outcome::Success;
         queue.subscription.stats.consumed(messages.len(), success, started.elapsed());
         drop(permit);
@@ -196,6 +202,8 @@ pub(super) enum Outcome {
     Later(i32),
     /// Again, after the queue has rested.
     Suspend(Option<Duration>),
+    /// By whoever has the queue after the close.
+    Abandon,
 }
 
 async fn call(
@@ -217,6 +225,7 @@ async fn call(
             Ok(ConsumeResult::Success) => Outcome::Success,
             Ok(ConsumeResult::Later { delay_level }) => Outcome::Later(delay_level.unwrap_or(0)),
             Ok(ConsumeResult::Suspend { duration }) => Outcome::Suspend(duration),
+            Ok(ConsumeResult::Abandon) => Outcome::Abandon,
             Err(panic) => {
                 let group = &consumer.group;
                 tracing::error!(group, panic = text_of(panic.as_ref()), "the listener panicked; its messages come again later");

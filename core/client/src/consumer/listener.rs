@@ -23,6 +23,9 @@ pub enum ConsumeResult {
         /// How long the queue rests, 10 ms to 30 s; `None`: the setting `suspend_current_queue_time`.
         duration: Option<Duration>,
     },
+    /// Nobody has looked at them, as the consumer is about to be closed: whoever has the queue next gets them as if they
+    /// had never been given out. For listeners that pass messages on; they are held until the close.
+    Abandon,
 }
 
 impl ConsumeResult {

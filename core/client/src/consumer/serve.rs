@@ -182,7 +182,7 @@ impl Inner {
         let call = AssertUnwindSafe(async { self.listener.consume(vec![message]).await }).catch_unwind();
         let (consume_result, remark) = match timeout(self.config.consume_timeout, call).await {
             Ok(Ok(ConsumeResult::Success)) => ("CR_SUCCESS", None),
-            Ok(Ok(ConsumeResult::Later { .. } | ConsumeResult::Suspend { .. })) => ("CR_LATER", None),
+            Ok(Ok(_)) => ("CR_LATER", None),
             Ok(Err(_)) => ("CR_THROW_EXCEPTION", Some("the listener panicked".to_owned())),
             Err(_) => ("CR_LATER", Some("the listener takes too long".to_owned())),
         };
