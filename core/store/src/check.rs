@@ -157,7 +157,7 @@ impl StoppedStore {
         }
         queues.finish(&mut log, at, clean, &mut findings);
         let index_absent = index.finish(at, &mut findings);
-        state::check_checkpoint(config, (at, newest), queues.with_files, clean, &mut findings);
+        state::check_checkpoint(config, (at, newest), queues.file_count, clean, &mut findings);
         let config_files = state::check_configs(config, &queues, &mut findings)?;
         let report = CheckReport {
             clean,

@@ -71,8 +71,8 @@ pub(crate) struct Note {
     pub(crate) queued: u64,
     /// Keys of all records before this are in index files, on the disk after a clean stop; a record begins here.
     pub(crate) indexed: u64,
-    /// Number of queues that have files.
-    pub(crate) queues: u64,
+    /// Number of queue files; 0 if it is not known.
+    pub(crate) queue_files: u64,
     /// What of the index is on the disk.
     pub(crate) index: Durable,
 }
@@ -86,7 +86,7 @@ impl Note {
             self.flushed,
             self.queued,
             self.indexed,
-            self.queues,
+            self.queue_files,
             self.index.files,
             self.index.entries,
             checkpoint.log.cast_unsigned(),
@@ -121,7 +121,7 @@ impl Note {
             flushed: field(1),
             queued: field(2),
             indexed: field(3),
-            queues: field(4),
+            queue_files: field(4),
             index: Durable { files: field(5), entries: field(6) },
         };
         let own = Checkpoint {
@@ -231,8 +231,13 @@ mod tests {
     #[test]
     fn a_note_counts_only_with_its_checkpoint() {
         let checkpoint = Checkpoint { log: 7, ..Checkpoint::default() };
-        let note =
-            Note { flushed: 1, queued: 2, indexed: 3, queues: 4, index: Durable { files: 5, entries: 6 } };
+        let note = Note {
+            flushed: 1,
+            queued: 2,
+            indexed: 3,
+            queue_files: 4,
+            index: Durable { files: 5, entries: 6 },
+        };
         let bytes = note.encode(9, &checkpoint);
         assert_eq!(Note::decode(&bytes, &checkpoint), Some((9, note, true)));
         assert_eq!(Note::decode(&bytes, &Checkpoint { log: 8, ..checkpoint }), Some((9, note, false)));

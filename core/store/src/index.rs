@@ -147,6 +147,10 @@ impl Index {
         for file in self.files.write().drain(..) {
             self.config.file_system.remove_file(&file.path).context("remove index file", &file.path)?;
         }
+        let dir = self.config.path("index");
+        if self.config.file_system.exists(&dir).context("look for", &dir)? {
+            self.config.file_system.sync_dir(&dir).context("sync directory", &dir)?;
+        }
         *self.durable.lock() = Durable::default();
         self.building.lock().finished_timestamp = 0;
         Ok(())

@@ -1,5 +1,7 @@
 //! Looking things up: offsets by time, store times, raw queue entries.
 
+use std::io;
+
 use mq_protocol::message::MessageRecord;
 
 use crate::queue::Queue;
@@ -45,23 +47,28 @@ impl Shared {
         self.bounds(topic, queue_id).map_or(0, |(_, _, max)| max)
     }
 
-    fn record_of(&self, queue: &Queue, offset: i64) -> Option<MessageRecord> {
-        let unit = self.queue_files.unit(queue, offset).filter(|unit| !unit.is_blank())?;
-        self.log.record(u64::try_from(unit.physical_offset).ok()?)
+    /// The record at a queue offset; `None` if it is gone.
+    fn record_of(&self, queue: &Queue, offset: i64) -> io::Result<Option<MessageRecord>> {
+        let unit = self.queue_files.unit(queue, offset)?.filter(|unit| !unit.is_blank());
+        let at = unit.and_then(|unit| u64::try_from(unit.physical_offset).ok());
+        Ok(at.and_then(|at| self.log.record(at)))
     }
 
-    fn time_of(&self, queue: &Queue, offset: i64) -> Option<i64> {
-        self.record_of(queue, offset).map(|record| record.layout().store_timestamp)
+    fn time_of(&self, queue: &Queue, offset: i64) -> io::Result<Option<i64>> {
+        let record = self.record_of(queue, offset).inspect_err(|error| {
+            tracing::warn!(topic = %queue.topic, queue = queue.id, offset, %error, "a consume queue cannot be read");
+        })?;
+        Ok(record.map(|record| record.layout().store_timestamp))
     }
 
     pub(crate) fn store_time(&self, topic: &str, queue_id: i32, offset: i64) -> Option<i64> {
         let (queue, min, max) = self.bounds(topic, queue_id)?;
-        (min..max).contains(&offset).then(|| self.time_of(&queue, offset)).flatten()
+        (min..max).contains(&offset).then(|| self.time_of(&queue, offset).ok().flatten()).flatten()
     }
 
     pub(crate) fn earliest_store_time(&self, topic: &str, queue_id: i32) -> Option<i64> {
         let (queue, min, max) = self.bounds(topic, queue_id)?;
-        (min < max).then(|| self.time_of(&queue, min)).flatten()
+        (min < max).then(|| self.time_of(&queue, min).ok().flatten()).flatten()
     }
 
     /// Binary search: store timestamps never decrease along a queue.
@@ -70,10 +77,12 @@ impl Shared {
         let (mut low, mut high) = (min, max);
         while low < high {
             let middle = low + (high - low) / 2;
-            // A record that was removed meanwhile is older than all others.
-            let before = self.time_of(&queue, middle).is_none_or(|found| match boundary {
-                Boundary::Lower => found < time,
-                Boundary::Upper => found <= time,
+            // A record that was removed meanwhile is older than all others; where the disk fails nothing may be passed over.
+            let before = self.time_of(&queue, middle).is_ok_and(|found| {
+                found.is_none_or(|found| match boundary {
+                    Boundary::Lower => found < time,
+                    Boundary::Upper => found <= time,
+                })
             });
             if before {
                 low = middle + 1;
@@ -94,7 +103,10 @@ impl Shared {
         if from >= to {
             return Vec::new();
         }
-        let units = self.queue_files.units(&queue, from, to);
+        let units = self.queue_files.units(&queue, from, to).unwrap_or_else(|error| {
+            tracing::warn!(topic, queue = queue_id, offset = from, %error, "a consume queue cannot be read");
+            Vec::new()
+        });
         let entry = |(offset, unit): (i64, &crate::queue::Unit)| QueueEntry {
             offset,
             physical_offset: u64::try_from(unit.physical_offset).unwrap_or(0),
@@ -110,6 +122,8 @@ impl Shared {
             && self
                 .queue_files
                 .unit(&queue, offset)
+                .ok()
+                .flatten()
                 .is_some_and(|unit| self.is_in_memory(u64::try_from(unit.physical_offset).unwrap_or(0)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -11,6 +11,7 @@ mod load;
 mod table;
 
 pub(crate) use files::{QueueFiles, WriteError, Written};
+pub(crate) use load::Lost;
 pub(crate) use table::QueueTable;
 
 /// Bytes of a unit.
@@ -134,8 +135,6 @@ pub(crate) struct Queue {
     pub(crate) scheduled: bool,
     pub(crate) tail: Mutex<Tail>,
     pub(crate) files: Mutex<Option<FileRange>>,
-    /// Whether it is no longer counted among the queues with files, although it still has some.
-    pub(crate) forgotten: AtomicBool,
     min: AtomicI64,
     next: AtomicI64,
 }
@@ -150,7 +149,6 @@ impl Queue {
             key: KEYS.fetch_add(1, Ordering::Relaxed),
             tail: Mutex::default(),
             files: Mutex::default(),
-            forgotten: AtomicBool::new(false),
             min: AtomicI64::new(0),
             next: AtomicI64::new(0),
         }

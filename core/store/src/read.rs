@@ -85,6 +85,8 @@ pub enum ReadStatus {
     OffsetTooSmall,
     NoMatchedLogicQueue,
     NoMessageInQueue,
+    /// Ours: the disk fails or no descriptor is free. The next offset is the one to try again.
+    Unreadable,
 }
 
 impl ReadStatus {
@@ -101,6 +103,9 @@ impl ReadStatus {
             ReadStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
             ReadStatus::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
             ReadStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
+            ReadStatus::Unreadable => {
+                "UNREADABLE: the broker cannot read the queue from its disk; its log says why"
+            }
         }
     }
 }
@@ -171,7 +176,16 @@ impl Shared {
         let mut state = Collecting { run: None, removed_before: None, position: None };
         while read.next_offset < last {
             let from = read.next_offset;
-            let units = self.queue_files.units(&queue, from, last.min(from + piece));
+            let units = match self.queue_files.units(&queue, from, last.min(from + piece)) {
+                Ok(units) => units,
+                Err(error) => {
+                    tracing::warn!(topic = request.topic, queue = request.queue_id, offset = from, %error, "a consume queue cannot be read");
+                    if read.count == 0 {
+                        read.status = ReadStatus::Unreadable;
+                    }
+                    break;
+                }
+            };
             if units.is_empty() {
                 if read.count == 0 {
                     read.status = ReadStatus::OffsetFoundNull;

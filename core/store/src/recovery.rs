@@ -9,6 +9,7 @@ use mq_protocol::message::RecordLayout;
 use parking_lot::Mutex;
 
 use crate::append::{check_topic, is_queued, unit_tags_code};
+use crate::check::Fault;
 use crate::checkpoint::{Checkpoint, CheckpointFiles, Note};
 use crate::config::StoreConfig;
 use crate::deleted::DeletedQueues;
@@ -16,10 +17,14 @@ use crate::error::{IoContext as _, StoreError};
 use crate::fs::OpenMode;
 use crate::log::walk::{Check, Step, Walk, find_valid};
 use crate::log::{CommitLog, LogWriter};
-use crate::queue::{Queue, QueueFiles, QueueTable, Unit, WriteError, Written};
+use crate::queue::{Lost, Queue, QueueFiles, QueueTable, Unit, WriteError, Written};
 
 /// Units that are held in memory during recovery before they are written.
 const UNITS_IN_MEMORY: usize = 256 << 10;
+/// Largest queue offset of a record that is believed where nothing confirms it: only bodies have checksums.
+const MAX_NUMBER: i64 = 1 << 48;
+/// Most offsets in a row that a queue may miss.
+const MAX_MISSING: i64 = 1 << 20;
 
 /// What opening the store found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +47,19 @@ pub struct RecoveryReport {
     pub broken: Option<String>,
     /// A valid record behind the end, which is lost with it.
     pub lost_from: Option<u64>,
+    /// What was not as it must be: repaired, left out, or lost. The first 1000.
+    pub faults: Vec<Fault>,
+}
+
+impl RecoveryReport {
+    /// Keeps a fault and says it in the log.
+    pub(crate) fn add(&mut self, fault: Fault) {
+        const KEPT: usize = 1000;
+        if self.faults.len() < KEPT {
+            tracing::warn!(%fault, "found while the store was opened");
+            self.faults.push(fault);
+        }
+    }
 }
 
 /// Everything that recovery works on.
@@ -99,6 +117,14 @@ pub(crate) fn create_abort(config: &StoreConfig) -> Result<(), StoreError> {
 
 /// Refuses directories with parts that we cannot keep whole.
 pub(crate) fn check_supported(config: &StoreConfig) -> Result<(), StoreError> {
+    let log = config.commit_log_dir().to_string_lossy().into_owned();
+    if config.commit_log.is_some() && log.contains(',') {
+        return Err(StoreError::Config {
+            setting: "storePathCommitLog",
+            value: log,
+            rule: "several directories joined by ',' are not supported; put all files of the log into one directory",
+        });
+    }
     let refuse =
         |path: &Path, what: &str| StoreError::Layout { path: path.to_path_buf(), what: what.to_owned() };
     let batch = config.path("batchconsumequeue");
@@ -113,14 +139,26 @@ pub(crate) fn check_supported(config: &StoreConfig) -> Result<(), StoreError> {
 
 impl Recovery<'_> {
     /// Opens the log.
-    pub(crate) fn run(self, clean: bool) -> Result<Recovered, StoreError> {
+    ///
+    /// `lost`: what of the queues' files had to be left out, so that they must be built anew.
+    pub(crate) fn run(self, clean: bool, lost: Vec<Lost>) -> Result<Recovered, StoreError> {
         let mut report = RecoveryReport { clean, ..RecoveryReport::default() };
         if self.log.is_empty() {
+            if let Some(note) = self.note.filter(|note| note.flushed > 0) {
+                let what = format!(
+                    "the commit log is empty, but it was on the disk up to {}; is its disk mounted? Bring its files back, \
+                     or set acceptDamagedLog=true to begin anew without them",
+                    note.flushed
+                );
+                if !self.config.accept_damaged_log {
+                    return Err(StoreError::Layout { path: self.config.commit_log_dir(), what });
+                }
+                report.add(Fault::File { path: self.config.commit_log_dir(), what });
+            }
             if self.files.has_topics()? {
                 // Their units point to nothing, and would point to wrong records soon.
-                tracing::warn!(
-                    "the commit log is gone; consume queues keep their numbering and lose their entries"
-                );
+                let what = "the commit log is gone: the queues keep their numbering and lose their entries";
+                report.add(Fault::File { path: self.config.consume_queue_dir(), what: what.to_owned() });
                 for queue in self.queues.all() {
                     self.files
                         .remove_all(&queue)
@@ -132,12 +170,21 @@ impl Recovery<'_> {
         }
         self.finish_deletions()?;
         let mut start = self.start(clean)?;
-        let lost_queues = self.note.is_some_and(|note| self.files.count() < note.queues);
-        if lost_queues {
-            tracing::warn!("consume queues are missing; all are built anew from the log");
+        let missing = self.note.map_or(0, |note| note.queue_files.saturating_sub(self.files.count()));
+        if missing > 0 {
+            let what = format!("{missing} queue files are missing; all queues are built anew from the log");
+            report.add(Fault::File { path: self.config.consume_queue_dir(), what });
+        }
+        if missing > 0 || !lost.is_empty() {
             start = self.oldest();
         }
         self.step_back(start.dispatch)?;
+        for Lost { fault, files } in lost {
+            report.add(fault);
+            self.files
+                .remove_lost(&files)
+                .context("remove queue files in", &self.config.consume_queue_dir())?;
+        }
         let (end, timestamp) = match self.pass(start, &mut report)? {
             Ok(found) => found,
             Err(Gap) => {
@@ -154,7 +201,7 @@ impl Recovery<'_> {
         self.judge_end(end, &mut report)?;
         if !start.cut || end < start.dispatch {
             for queue in self.queues.all() {
-                self.cut(&queue, end)?;
+                self.files.cut(&queue, end)?;
             }
         }
         let unsynced = self.note.map_or(start.scan, |note| note.flushed.min(end));
@@ -163,7 +210,7 @@ impl Recovery<'_> {
         let log_min = self.log.min();
         for queue in self.queues.all() {
             self.files
-                .expire(&queue, log_min)
+                .correct_min(&queue, log_min)
                 .context("read queue files in", &self.config.consume_queue_dir())?;
         }
         let timestamp = timestamp.max(self.checkpoint.log);
@@ -175,7 +222,7 @@ impl Recovery<'_> {
     fn finish_deletions(&self) -> Result<(), StoreError> {
         for deleted in self.deleted.all() {
             let queue = self.queues.get_or_create(&deleted.topic, deleted.queue_id);
-            let last = self.files.unit(&queue, queue.next() - 1);
+            let last = self.last_unit(&queue)?;
             if last.is_some_and(|unit| !unit.is_blank() && unit.end() <= deleted.before) {
                 self.files
                     .remove_all(&queue)
@@ -189,12 +236,10 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Cuts a queue back, and remembers that its file must be synced: what was cut off must not come back.
-    fn cut(&self, queue: &Arc<Queue>, end: u64) -> Result<(), StoreError> {
-        if let Some(written) = self.files.cut(queue, end)? {
-            self.unsynced.borrow_mut().push((Arc::clone(queue), written));
-        }
-        Ok(())
+    fn last_unit(&self, queue: &Queue) -> Result<Option<Unit>, StoreError> {
+        self.files
+            .unit(queue, queue.next() - 1)
+            .context("read queue files in", &self.config.consume_queue_dir())
     }
 
     /// Takes back what checkpoint and note say of queues, before these are cut below it.
@@ -203,7 +248,7 @@ impl Recovery<'_> {
         match self.note {
             Some(note) if note.queued <= dispatch => Ok(()),
             Some(note) => {
-                let note = Note { queued: dispatch, queues: 0, ..note };
+                let note = Note { queued: dispatch, queue_files: 0, ..note };
                 self.checkpoint_files.lock().write(checkpoint, Some(note))
             }
             None if dispatch > self.log.min() => Ok(()),
@@ -227,7 +272,7 @@ impl Recovery<'_> {
         }
         let mut queued_end = 0;
         for queue in self.queues.all() {
-            let last = self.files.unit(&queue, queue.next() - 1);
+            let last = self.last_unit(&queue)?;
             queued_end = queued_end.max(last.filter(|unit| !unit.is_blank()).map_or(0, |unit| unit.end()));
         }
         let safe = self.checkpoint.safe_timestamp();
@@ -271,7 +316,7 @@ impl Recovery<'_> {
                 queue.restart(written);
             }
             if start.cut {
-                self.cut(&queue, start.dispatch)?;
+                self.files.cut(&queue, start.dispatch)?;
             }
             if queue.files.lock().is_none() {
                 let deleted = self.deleted.find(&queue.topic, queue.id);
@@ -358,9 +403,18 @@ impl Recovery<'_> {
             if !is_oldest {
                 return Err(Gap);
             }
-            if has_units {
+            let (topic, queue_id) = (topic.to_owned(), layout.queue_id);
+            if number > MAX_NUMBER || (has_units && number - next > MAX_MISSING) {
                 // As Apache does: the record takes the next place.
-                tracing::warn!(topic, queue = layout.queue_id, at, number, next, "the queue misses records");
+                let what = format!(
+                    "it says that its offset in {topic}-{queue_id} is {number}, where {next} comes next"
+                );
+                report.add(Fault::Record { at, what });
+            } else if has_units {
+                // Later records keep their numbers, which consumers know.
+                report.add(Fault::OffsetsMissing { topic, queue_id, expected: next, found: number, at });
+                let mut tail = queue.tail.lock();
+                (next..number).for_each(|_| _ = queue.push(&mut tail, Unit::BLANK));
             } else {
                 queue.restart(number);
             }
@@ -409,13 +463,18 @@ impl Recovery<'_> {
             }
             tracing::error!(end, next, what, "the log is cut although valid records follow");
             report.lost_from = Some(next);
-        } else if let Some(what) = &report.broken {
-            tracing::warn!(end, what, "the log is cut behind its last complete record");
+            report.add(Fault::Damaged { at: end, next, what });
+        } else if let Some(what) = report.broken.clone() {
+            report.add(Fault::Tail { at: end, what });
         }
         if let Some(note) = self.note
             && end < note.flushed
         {
-            tracing::error!(end, flushed = note.flushed, "records are lost that were on the disk safely");
+            let flushed = note.flushed;
+            tracing::error!(end, flushed, "records are lost that were on the disk safely");
+            let what =
+                format!("the log was on the disk up to {flushed}, but it ends at {end}: records are lost");
+            report.add(Fault::Checkpoint { what });
         }
         Ok(())
     }

@@ -51,10 +51,24 @@ impl Shared {
         }
         let log_min = self.log.min();
         if self.expired_before.swap(log_min, Ordering::AcqRel) != log_min {
-            for queue in self.queues.all() {
-                if let Err(error) = self.queue_files.expire(&queue, log_min) {
+            let queues = self.queues.all();
+            for queue in &queues {
+                if let Err(error) = self.queue_files.correct_min(queue, log_min) {
+                    tracing::warn!(topic = %queue.topic, queue = queue.id, %error, "the queue's oldest entry cannot be found");
+                }
+            }
+            self.queue_files.set_removing(true);
+            let noted = self.write_checkpoint();
+            for queue in queues.iter().filter(|_| noted.is_ok()) {
+                if let Err(error) = self.queue_files.expire(queue) {
                     tracing::warn!(topic = %queue.topic, queue = queue.id, %error, "expired queue files cannot be removed");
                 }
+            }
+            self.queue_files.set_removing(false);
+            if let Err(error) = noted {
+                // The next round tries again.
+                self.expired_before.store(0, Ordering::Release);
+                tracing::warn!(%error, "expired queue files stay");
             }
             if let Err(error) = self.index.expire(log_min) {
                 tracing::warn!(%error, "expired index files cannot be removed");

@@ -94,7 +94,7 @@ impl Store {
         let clean = !fs.exists(&abort_path(&config)).context("look for", &abort_path(&config))?;
         let log = CommitLog::load(&config)?;
         let (queues, queue_files) = (QueueTable::default(), QueueFiles::new(&config));
-        queue_files.load(&queues)?;
+        let lost = queue_files.load(&queues)?;
         let deleted = DeletedQueues::load(&config)?;
         let (checkpoint_files, checkpoint, note) = CheckpointFiles::open(&config)?;
         let checkpoint_files = Mutex::new(checkpoint_files);
@@ -111,9 +111,9 @@ impl Store {
             deleted: &deleted,
             unsynced: Vec::new().into(),
         };
-        let Recovered { writer, timestamp, report, queued, unsynced } = recovery.run(clean)?;
+        let Recovered { writer, timestamp, mut report, queued, unsynced } = recovery.run(clean, lost)?;
         let left = Left { clean, safe_timestamp: checkpoint.index, noted: note.map(|note| note.index) };
-        let (index, whole) = Index::load(&config, &log, left)?;
+        let (index, whole) = Index::load(&config, &log, left, &mut report)?;
         let index_at = index_start(&index, &log, clean && whole, note.map(|note| note.indexed))?;
         index.start_at(index_at);
         let end = log.end();
@@ -128,7 +128,7 @@ impl Store {
             gate: Gate::new(config.disk_space_warning_level_ratio, config.max_pending_units),
             tip: Mutex::new(Tip { writer, timestamp, ..Tip::default() }),
             queue_writer: Mutex::new(QueueWriter::new(end, timestamp, unsynced)),
-            expired_before: AtomicU64::new(log.min()),
+            expired_before: AtomicU64::new(0),
             index_synced: AtomicU64::new(index.at()),
             memory_window: memory_window(config.access_in_memory_max_ratio),
             log,
@@ -151,6 +151,10 @@ impl Store {
             recovery: report,
             config,
         });
+        if note.is_some_and(|note| note.flushed > end) {
+            // It would be believed again once the log has grown over it.
+            shared.write_checkpoint()?;
+        }
         let RecoveryReport { clean, scanned_from, end, records, rebuilt, .. } = shared.recovery;
         tracing::info!(clean, scanned_from, end, records, rebuilt, "the store is open");
         Ok(Store(Arc::new(Handle { shared, configs: Mutex::default(), process: std::process::id() })))
@@ -433,16 +437,20 @@ impl Shared {
     fn delete_topic(&self, topic: &str) -> Result<(), StoreError> {
         let queues = self.queues.of_topic(topic);
         let dir = self.config.consume_queue_dir().join(topic);
-        let _writer = self.queue_writer.lock();
+        let mut writer = self.queue_writer.lock();
+        self.sync_queues(&mut writer)?;
         let mut deleted = self.deleted.lock();
         deleted.note(&queues, self.log.min(), self.log.end())?;
-        // Recovery takes fewer queues than noted for a loss, so the note goes first.
-        self.queue_files.forget(&queues);
-        self.write_checkpoint()?;
-        for queue in &queues {
-            let dropped = self.queue_files.remove_all(queue).context("remove queue files in", &dir)?;
-            self.gate.pending.fetch_sub(dropped, Ordering::Relaxed);
-        }
+        self.queue_files.set_removing(true);
+        let removed = self.write_checkpoint().and_then(|()| {
+            queues.iter().try_for_each(|queue| {
+                let dropped = self.queue_files.remove_all(queue).context("remove queue files in", &dir)?;
+                self.gate.pending.fetch_sub(dropped, Ordering::Relaxed);
+                Ok(())
+            })
+        });
+        self.queue_files.set_removing(false);
+        removed?;
         // Once more: messages may have come meanwhile.
         let end = self.log.end();
         deleted.note(&queues, self.log.min(), end)

@@ -294,7 +294,7 @@ impl Shared {
         Ok(())
     }
 
-    fn sync_queues(&self, writer: &mut QueueWriter) -> Result<(), StoreError> {
+    pub(crate) fn sync_queues(&self, writer: &mut QueueWriter) -> Result<(), StoreError> {
         let dir = self.config.consume_queue_dir();
         let sync = |writer: &QueueWriter| {
             writer.unsynced_dirs.iter().try_for_each(|dir| self.queue_files.sync_dir(dir))?;
@@ -322,11 +322,13 @@ impl Shared {
             index: self.index.finished_timestamp(),
             ..files.last()
         };
+        let queued = self.progress.queued.load(Ordering::Acquire);
         let note = Note {
             flushed,
-            queued: self.progress.queued.load(Ordering::Acquire).min(flushed),
+            queued: queued.min(flushed),
             indexed: self.index.at(),
-            queues: self.queue_files.count(),
+            // Files with entries behind the log's end on the disk may have to go.
+            queue_files: if queued <= flushed { self.queue_files.count() } else { 0 },
             index: self.index.durable(),
         };
         files.write(checkpoint, Some(note))

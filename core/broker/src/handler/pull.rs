@@ -166,6 +166,7 @@ fn response_code(status: ReadStatus, offset: i64) -> ResponseCode {
         | ReadStatus::OffsetOverflowOne
         | ReadStatus::OffsetFoundNull => ResponseCode::PULL_NOT_FOUND,
         ReadStatus::OffsetOverflowBadly | ReadStatus::OffsetTooSmall => ResponseCode::PULL_OFFSET_MOVED,
+        ReadStatus::Unreadable => ResponseCode::SYSTEM_ERROR,
     }
 }
 

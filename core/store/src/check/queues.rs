@@ -95,8 +95,8 @@ pub(super) struct QueueCheck {
     /// Records of topics that were deleted and perhaps made again.
     pub(super) superseded: u64,
     pub(super) units: u64,
-    /// Queues that have files.
-    pub(super) with_files: u64,
+    /// Files of all queues.
+    pub(super) file_count: u64,
 }
 
 fn text(unit: &Unit) -> String {
@@ -124,7 +124,7 @@ impl QueueCheck {
             deleted,
             superseded: 0,
             units: 0,
-            with_files: 0,
+            file_count: 0,
         };
         let (fs, dir) = (Arc::clone(&config.file_system), config.consume_queue_dir());
         for topic in fs.list(&dir).context("list directory", &dir)? {
@@ -209,7 +209,7 @@ impl QueueCheck {
         if let Some(queue) = self.queues.get_mut(number) {
             queue.first = files.first().copied().unwrap_or(0);
             queue.next = queue.first;
-            self.with_files += u64::from(!files.is_empty());
+            self.file_count += files.len() as u64;
             queue.files = files;
         }
         self.check_alone(number, clean, findings);

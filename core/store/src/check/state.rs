@@ -50,11 +50,11 @@ fn read(config: &StoreConfig, path: &Path) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(bytes))
 }
 
-/// Compares checkpoint and note with the log and the number of queues that have files.
+/// Compares checkpoint and note with the log and the number of queue files.
 pub(super) fn check_checkpoint(
     config: &StoreConfig,
     (end, newest): (u64, i64),
-    queues: u64,
+    queue_files: u64,
     clean: bool,
     findings: &mut Findings,
 ) {
@@ -91,8 +91,9 @@ pub(super) fn check_checkpoint(
     if note.queued > note.flushed {
         wrong(format!("queues are noted up to {}, the log only up to {}", note.queued, note.flushed));
     }
-    if note.queues != queues && clean {
-        wrong(format!("{} queues had files when it was written, {queues} have now", note.queues));
+    if note.queue_files != queue_files && clean {
+        let noted = note.queue_files;
+        wrong(format!("queues had {noted} files when it was written, {queue_files} are there now"));
     }
 }
 

@@ -119,9 +119,10 @@ impl IndexFile {
         let file = fs.open(path, OpenMode::Write)?;
         let size = file.size()?;
         if size != IndexFile::size(slots, entries) {
-            return Err(io::Error::other(format!(
+            let what = format!(
                 "it has {size} bytes, which does not fit {slots} slots (maxHashSlotNum) and {entries} entries (maxIndexNum)"
-            )));
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let mut bytes = [0; HEADER as usize];
         file.read_at(&mut bytes, 0)?;

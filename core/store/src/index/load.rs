@@ -1,5 +1,6 @@
 //! Opening index files: what is on the disk for certain is kept, the rest is built again from the log.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,9 +9,11 @@ use parking_lot::{Mutex, RwLock};
 
 use super::file::IndexFile;
 use super::{Building, Durable, Index};
+use crate::check::Fault;
 use crate::config::StoreConfig;
 use crate::error::{IoContext as _, StoreError};
 use crate::log::CommitLog;
+use crate::recovery::RecoveryReport;
 
 /// How the process before has left the index.
 #[derive(Clone, Copy, Debug)]
@@ -66,11 +69,15 @@ impl Index {
         config: &StoreConfig,
         log: &CommitLog,
         left: Left,
+        report: &mut RecoveryReport,
     ) -> Result<(Index, bool), StoreError> {
         let (fs, dir) = (&*config.file_system, config.path("index"));
-        let remove = |path: &Path, why: &'static str| {
-            tracing::warn!(path = %path.display(), why, "an index file is built again from the log");
-            fs.remove_file(path).context("remove index file", path)
+        let mut remove = |path: &Path, why: &'static str| {
+            let what = format!("{why}; its entries are made again from the log");
+            report.add(Fault::Index { path: path.to_path_buf(), what });
+            fs.remove_file(path).context("remove index file", path)?;
+            // A file that comes back would vouch for the one before it, which goes on growing.
+            fs.sync_dir(&dir).context("sync directory", &dir)
         };
         let mut entries = fs.list(&dir).context("list directory", &dir)?;
         entries.retain(|entry| !entry.directory && entry.name.bytes().all(|b| b.is_ascii_digit()));
@@ -85,45 +92,54 @@ impl Index {
         let mut files: Vec<Arc<IndexFile>> = Vec::with_capacity(entries.len());
         for (number, entry) in (1..).zip(&entries) {
             let path = dir.join(&entry.name);
+            let mut drop_from = |first: usize, why: &'static str| {
+                let names = entries.iter().skip(first).map(|entry| dir.join(&entry.name)).collect::<Vec<_>>();
+                names.iter().rev().try_for_each(|path| remove(path, why))
+            };
             if !whole {
-                remove(&path, "one before it is missing or was cut")?;
-                continue;
+                drop_from(0, "one before or behind it is missing")?;
+                break;
             }
             if entry.size == 0 {
-                remove(&path, "it is empty")?;
+                drop_from(files.len(), "it, or one before it, is empty")?;
                 whole = false;
-                continue;
+                break;
             }
             let opened =
                 IndexFile::open(fs, &path, u64::from(config.index_slots), u64::from(config.index_entries));
-            let file = opened.map_err(|error| StoreError::Layout {
-                path: path.clone(),
-                what: format!("{error}; set them as they were, or remove the file to have it rebuilt"),
+            let file = opened.map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => StoreError::Layout {
+                    path: path.clone(),
+                    what: format!("{error}; set them as they were, or remove the file to have it rebuilt"),
+                },
+                _ => StoreError::Io { action: "open index file", path: path.clone(), source: error },
             })?;
             let kept = match left.judge(&file, number, number == count) {
                 Verdict::Drop(why) => {
-                    remove(&path, why)?;
+                    drop_from(files.len(), why)?;
                     whole = false;
-                    continue;
+                    break;
                 }
                 Verdict::Keep => file.len(),
                 Verdict::Cut(entries) => entries,
             };
             // Of what the log has lost nothing may be found.
             let kept = file.before(kept, log.end());
+            if kept == file.len() && (left.clean || number != count || file.is_whole()) {
+                files.push(Arc::new(file));
+                continue;
+            }
+            whole = false;
+            drop_from(files.len() + 1, "one before it was cut")?;
             let last = file.position_of(kept);
             let time = last.and_then(|at| log.record(at)).map(|record| record.layout().store_timestamp);
-            let is_last = number == count;
-            if kept == file.len() && (left.clean || !is_last || file.is_whole()) {
-                files.push(Arc::new(file));
-            } else if let Some(time) = time {
+            if let Some(time) = time {
                 file.cut(kept, time).context("cut", &path)?;
-                whole = false;
                 files.push(Arc::new(file));
             } else {
-                remove(&path, "none of its entries is on the disk for certain")?;
-                whole = false;
+                drop_from(files.len(), "none of its entries is on the disk for certain")?;
             }
+            break;
         }
         // What is kept is on the disk, except for what was cut just now.
         let durable = if whole {

@@ -1,7 +1,7 @@
 //! The files of consume queues: units are written in batches, few files are open at a time, none is ever empty.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +22,10 @@ pub(crate) struct QueueFiles {
     pub(super) units_per_file: i64,
     pub(super) file_size: u64,
     open: Mutex<OpenFiles>,
-    /// Queues that have files.
+    /// Number of files.
     count: AtomicU64,
+    /// How many are removing files.
+    removing: AtomicU64,
 }
 
 /// What a write did.
@@ -93,6 +95,7 @@ impl QueueFiles {
             units_per_file: i64::try_from(config.consume_queue_file_size / UNIT_SIZE).unwrap_or(1),
             file_size: config.consume_queue_file_size,
             count: AtomicU64::new(0),
+            removing: AtomicU64::new(0),
             open: Mutex::new(OpenFiles { files: HashMap::new(), uses: 0, limit: config.open_queue_files }),
         }
     }
@@ -129,8 +132,8 @@ impl QueueFiles {
         self.open.lock().files.remove(&(queue.key, first));
     }
 
-    /// Reads the units of `from..to`, all of which are in the files; fewer if a file is missing.
-    pub(crate) fn read(&self, queue: &Queue, from: i64, to: i64) -> Vec<Unit> {
+    /// Reads the units of `from..to`, all of which are in the files; fewer if a file is missing or too short.
+    pub(crate) fn read(&self, queue: &Queue, from: i64, to: i64) -> io::Result<Vec<Unit>> {
         let mut units = Vec::with_capacity(usize::try_from(to - from).unwrap_or(0).min(4096));
         let mut at = from;
         while at < to {
@@ -139,46 +142,44 @@ impl QueueFiles {
             let mut bytes = vec![0; usize::try_from(bytes_of(end - at)).unwrap_or(0)];
             let result =
                 self.open(queue, first).and_then(|file| file.read_at(&mut bytes, bytes_of(at - first)));
-            if let Err(error) = result {
-                tracing::warn!(topic = %queue.topic, queue = queue.id, offset = at, %error, "a consume queue cannot be read");
-                break;
+            match result {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {
+                    tracing::warn!(topic = %queue.topic, queue = queue.id, offset = at, %error, "a consume queue has a hole");
+                    break;
+                }
+                Err(error) => return Err(error),
             }
             let (whole, _) = bytes.as_chunks::<{ UNIT_SIZE as usize }>();
             units.extend(whole.iter().map(Unit::decode));
             at = end;
         }
-        units
+        Ok(units)
     }
 
-    /// Number of queues that have files.
+    /// Number of files; 0 while some are being removed.
     pub(crate) fn count(&self) -> u64 {
-        self.count.load(Ordering::Acquire)
+        let count = self.count.load(Ordering::Acquire);
+        if self.removing.load(Ordering::Acquire) > 0 { 0 } else { count }
     }
 
-    /// Counts queues as gone whose files are about to be removed.
-    pub(crate) fn forget(&self, queues: &[Arc<Queue>]) {
-        for queue in queues {
-            let range = queue.files.lock();
-            if range.is_some() && !queue.forgotten.swap(true, Ordering::AcqRel) {
-                self.count.fetch_sub(1, Ordering::AcqRel);
-            }
-        }
-    }
-
-    fn set_range_of(&self, queue: &Queue, range: &mut Option<FileRange>, new: Option<FileRange>) {
-        if range.is_some() && new.is_none() && queue.forgotten.swap(false, Ordering::AcqRel) {
-            *range = None;
+    /// From the first call on the number of files is not known, until all callers have said that it is again.
+    ///
+    /// To be called, and to be noted on the disk, before files are removed: recovery takes fewer than noted for a loss.
+    pub(crate) fn set_removing(&self, removing: bool) {
+        if removing {
+            self.removing.fetch_add(1, Ordering::AcqRel);
         } else {
-            self.set_range(range, new);
+            self.removing.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
     pub(super) fn set_range(&self, range: &mut Option<FileRange>, new: Option<FileRange>) {
-        match (*range, new) {
-            (None, Some(_)) => self.count.fetch_add(1, Ordering::AcqRel),
-            (Some(_), None) => self.count.fetch_sub(1, Ordering::AcqRel),
-            _ => 0,
+        let files = |range: Option<FileRange>| {
+            range.map_or(0, |range| (range.last - range.first) / self.units_per_file + 1).cast_unsigned()
         };
+        self.count.fetch_add(files(new), Ordering::AcqRel);
+        self.count.fetch_sub(files(*range), Ordering::AcqRel);
         *range = new;
     }
 
@@ -299,7 +300,7 @@ impl QueueFiles {
                 self.remove(queue, first)?;
             }
         }
-        self.set_range_of(queue, &mut range, None);
+        self.set_range(&mut range, None);
         let dir = self.queue_dir(queue);
         self.fs.remove_dir(&dir)?;
         // The topic's directory goes with its last queue.
@@ -311,75 +312,77 @@ impl QueueFiles {
         Ok(dropped)
     }
 
-    /// Sets the smallest offset to the first record at or behind `log_min` and removes files that lie wholly before it.
-    ///
-    /// The last file stays (`ConsumeQueue.deleteExpiredFile`, `correctMinOffset`).
-    pub(crate) fn expire(&self, queue: &Queue, log_min: u64) -> io::Result<()> {
+    /// Sets the smallest offset to the first record at or behind `log_min` (`correctMinOffset`).
+    pub(crate) fn correct_min(&self, queue: &Queue, log_min: u64) -> io::Result<()> {
+        let range = queue.files.lock();
+        queue.set_min(self.first_at(queue, &range, log_min, queue.next())?);
+        Ok(())
+    }
+
+    /// Removes files that lie wholly before the smallest offset; the last file stays (`deleteExpiredFile`).
+    pub(crate) fn expire(&self, queue: &Queue) -> io::Result<()> {
         let mut range = queue.files.lock();
-        let next = queue.next();
-        let min = self.first_at(queue, &range, log_min, next);
-        queue.set_min(min);
+        let min = queue.min();
         let Some(FileRange { first, last }) = *range else { return Ok(()) };
         let keep = self.file_of(min).min(last);
         for gone in (first..keep).step_by(usize::try_from(self.units_per_file).unwrap_or(1)) {
             self.remove(queue, gone)?;
-            *range = Some(FileRange { first: gone + self.units_per_file, last });
+            self.set_range(&mut range, Some(FileRange { first: gone + self.units_per_file, last }));
         }
         Ok(())
     }
 
     /// Smallest queue offset whose record lies at or behind `log_min`; `next` if there is none.
-    fn first_at(&self, queue: &Queue, range: &Option<FileRange>, log_min: u64, next: i64) -> i64 {
+    fn first_at(&self, queue: &Queue, range: &Option<FileRange>, log_min: u64, next: i64) -> io::Result<i64> {
         let base = queue.tail.lock().base();
         let (mut low, mut high) = (range.map_or(base, |range| range.first), next);
         low = low.max(queue.min());
-        let before = |offset: i64| {
-            let unit = self.unit(queue, offset);
-            unit.is_none_or(|unit| {
+        let before = |offset: i64| -> io::Result<bool> {
+            Ok(self.unit(queue, offset)?.is_none_or(|unit| {
                 unit.is_blank() || u64::try_from(unit.physical_offset).is_ok_and(|at| at < log_min)
-            })
+            }))
         };
-        if low < high && !before(low) {
-            return low;
+        if low < high && !before(low)? {
+            return Ok(low);
         }
         while low < high {
             let middle = low + (high - low) / 2;
-            if before(middle) {
+            if before(middle)? {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        low
+        Ok(low)
     }
 
     /// One unit, from memory or from the files.
-    pub(crate) fn unit(&self, queue: &Queue, offset: i64) -> Option<Unit> {
+    pub(crate) fn unit(&self, queue: &Queue, offset: i64) -> io::Result<Option<Unit>> {
         {
             let tail = queue.tail.lock();
             if offset >= tail.base() {
-                return tail.from(offset).next().copied();
+                return Ok(tail.from(offset).next().copied());
             }
         }
-        self.read(queue, offset, offset + 1).first().copied()
+        Ok(self.read(queue, offset, offset + 1)?.first().copied())
     }
 
     /// Units of `from..to`, from the files and from memory; `to` must not lie behind the queue's next offset.
-    pub(crate) fn units(&self, queue: &Queue, from: i64, to: i64) -> Vec<Unit> {
+    pub(crate) fn units(&self, queue: &Queue, from: i64, to: i64) -> io::Result<Vec<Unit>> {
         let count = usize::try_from(to - from).unwrap_or(0);
         let (stored, memory): (i64, Vec<Unit>) = {
             let tail = queue.tail.lock();
             let base = tail.base();
             if from >= base {
-                return tail.from(from).take(count).copied().collect();
+                return Ok(tail.from(from).take(count).copied().collect());
             }
             let in_memory = usize::try_from(to - base).unwrap_or(0);
             (base.min(to), tail.from(base).take(in_memory).copied().collect())
         };
-        let mut units = self.read(queue, from, stored);
+        let mut units = self.read(queue, from, stored)?;
         if units.len() == usize::try_from(stored - from).unwrap_or(0) {
             units.extend(memory);
         }
-        units
+        Ok(units)
     }
 }

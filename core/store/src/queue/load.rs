@@ -1,14 +1,26 @@
 //! Finding the queues on disk, and cutting them back to where the log is known to be good.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{FileRange, Queue, QueueFiles, QueueTable, UNIT_SIZE, Written};
+use super::{FileRange, Queue, QueueFiles, QueueTable, UNIT_SIZE};
+use crate::check::Fault;
 use crate::config::{file_name, file_position};
 use crate::error::{IoContext as _, StoreError};
 
+/// A queue whose row of files is broken: it must be built anew.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) fault: Fault,
+    /// Files that cannot be reached from the queue's first one.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 impl QueueFiles {
     /// Finds all queues with their numbering. A file that does not fit is refused, as Apache refuses it.
-    pub(crate) fn load(&self, table: &QueueTable) -> Result<(), StoreError> {
+    ///
+    /// Returns what had to be left out, so that the queues must be built anew.
+    pub(crate) fn load(&self, table: &QueueTable) -> Result<Vec<Lost>, StoreError> {
+        let mut lost = Vec::new();
         self.fs.remove_file(&self.temporary).context("remove", &self.temporary)?;
         let topics = self.fs.list(&self.dir).context("list directory", &self.dir)?;
         if topics.iter().any(|entry| !entry.directory && entry.name == "CURRENT") {
@@ -27,14 +39,14 @@ impl QueueFiles {
                     && id.to_string() == entry.name
                 {
                     let queue = table.get_or_create(&topic.name, id);
-                    self.load_queue(&queue)?;
+                    self.load_queue(&queue, &mut lost)?;
                 }
             }
         }
-        Ok(())
+        Ok(lost)
     }
 
-    fn load_queue(&self, queue: &Queue) -> Result<(), StoreError> {
+    fn load_queue(&self, queue: &Queue, lost: &mut Vec<Lost>) -> Result<(), StoreError> {
         let dir = self.queue_dir(queue);
         let mut files = Vec::new();
         for entry in self.fs.list(&dir).context("list directory", &dir)? {
@@ -59,22 +71,30 @@ impl QueueFiles {
             self.fs.remove_file(path).context("remove empty file", path)?;
             files.pop();
         }
+        let mut kept: usize = 0;
+        let mut broken = None;
         for (start, size, path) in &files {
-            if *size != self.file_size {
+            let before = kept.checked_sub(1).and_then(|before| files.get(before));
+            if *size == 0 {
+                broken = Some((path.clone(), "it is empty, although a file follows it"));
+            } else if before.is_some_and(|(before, ..)| before + self.file_size != *start) {
+                broken = Some((path.clone(), "the queue file before it is missing"));
+            } else if *size != self.file_size {
                 let expected = self.file_size;
                 return Err(StoreError::Layout {
                     path: path.clone(),
                     what: format!("the file has {size} bytes, but mappedFileSizeConsumeQueue is {expected}"),
                 });
             }
-            let first = files.first().map_or(0, |(first, ..)| *first);
-            if (start - first) / self.file_size
-                != files.iter().position(|(other, ..)| other == start).unwrap_or(0) as u64
-            {
-                let what =
-                    "the queue file before it is missing; move the queue's directory away to have it rebuilt";
-                return Err(StoreError::Layout { path: path.clone(), what: what.to_owned() });
+            if broken.is_some() {
+                break;
             }
+            kept += 1;
+        }
+        if let Some((path, what)) = broken {
+            let what = format!("{what}; all queues are made again from the log");
+            let behind = files.split_off(kept).into_iter().map(|(_, _, path)| path).collect();
+            lost.push(Lost { fault: Fault::File { path, what }, files: behind });
         }
         let unit = |start: u64| i64::try_from(start / UNIT_SIZE).unwrap_or(i64::MAX);
         while let Some((start, _, path)) = files.last() {
@@ -90,6 +110,10 @@ impl QueueFiles {
             self.close(queue, first);
             self.fs.remove_file(path).context("remove empty file", path)?;
             files.pop();
+        }
+        // Nothing else makes the directory of a queue, and Apache would take it for one.
+        if self.fs.list(&dir).context("list directory", &dir)?.is_empty() {
+            self.fs.remove_dir(&dir).context("remove directory", &dir)?;
         }
         Ok(())
     }
@@ -111,39 +135,47 @@ impl QueueFiles {
         Ok(low)
     }
 
+    /// Removes files that no queue has any more, durably.
+    pub(crate) fn remove_lost(&self, files: &[PathBuf]) -> std::io::Result<()> {
+        for path in files.iter().rev() {
+            self.fs.remove_file(path)?;
+            path.parent().map_or(Ok(()), |dir| self.fs.sync_dir(dir))?;
+        }
+        Ok(())
+    }
+
     /// Drops the units of records at or behind `end` from the files. Nothing of the queue may be in memory.
     ///
-    /// What is left of the last file is zeroed behind the cut; a file without a record is removed. Returns which file was
-    /// changed and not synced.
-    pub(crate) fn cut(&self, queue: &Queue, end: u64) -> Result<Option<Written>, StoreError> {
+    /// What is left of the last file is zeroed behind the cut; a file without a record is removed. All of it is on the disk
+    /// at once: the process may end before anything else makes sure of it, and what was cut off must not come back.
+    pub(crate) fn cut(&self, queue: &Queue, end: u64) -> Result<(), StoreError> {
         let mut range = queue.files.lock();
-        let Some(FileRange { first, last }) = *range else { return Ok(None) };
+        let Some(FileRange { first, last }) = *range else { return Ok(()) };
         let next = queue.next();
-        let kept = |offset: i64| {
-            self.unit(queue, offset).is_some_and(|unit| {
+        let dir = self.queue_dir(queue);
+        let unit_at = |offset: i64| self.unit(queue, offset).context("read queue files in", &dir);
+        let kept = |offset: i64| -> Result<bool, StoreError> {
+            Ok(unit_at(offset)?.is_some_and(|unit| {
                 unit.is_written()
                     && (unit.is_blank() || u64::try_from(unit.physical_offset).is_ok_and(|at| at < end))
-            })
+            }))
         };
         // Most queues end before the cut.
-        let (mut low, mut high) = if kept(next - 1) { (next, next) } else { (first, next) };
+        let (mut low, mut high) = if kept(next - 1)? { (next, next) } else { (first, next) };
         while low < high {
             let middle = low + (high - low) / 2;
-            if kept(middle) {
+            if kept(middle)? {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
         if low == next {
-            return Ok(None);
+            return Ok(());
         }
         // Only blanks left: without a record they would swallow what is dispatched (Apache's `maxPhysicOffset`).
-        let keep = if low > first && self.unit(queue, low - 1).is_some_and(|unit| unit.is_blank()) {
-            first
-        } else {
-            low
-        };
+        let keep =
+            if low > first && unit_at(low - 1)?.is_some_and(|unit| unit.is_blank()) { first } else { low };
         let new_last = if keep == first { None } else { Some(self.file_of(keep - 1)) };
         let mut gone = last;
         while new_last.is_none_or(|new_last| gone > new_last) && gone >= first {
@@ -157,6 +189,7 @@ impl QueueFiles {
             let path = self.path(queue, last);
             let zeroed = self.open(queue, last).and_then(|file| file.zero(from, self.file_size - from));
             zeroed.context("zero the tail of", &path)?;
+            self.sync(queue, last).context("sync", &path)?;
         }
         queue.restart(keep);
         if range.is_none() {
@@ -164,7 +197,7 @@ impl QueueFiles {
             queue.restart(0);
             queue.set_min(0);
         }
-        Ok(new_last.map(|last| Written { files: vec![last], ..Written::default() }))
+        Ok(())
     }
 
     /// Removes every unit and file of a queue and starts its numbering again.
