@@ -243,3 +243,62 @@ async fn a_window_of_sends_holds_back_and_loses_nothing() {
     within(client.close()).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_broker_dies_sends_go_on_at_the_other() {
+    let first = Cluster::start().await;
+    if !first.is_own() {
+        return;
+    }
+    let namesrv = first.namesrv.clone();
+    let second = Cluster::start_with(|config| {
+        config.set("namesrvAddr", &namesrv).unwrap();
+        config.set("brokerName", "broker-b").unwrap();
+    })
+    .await;
+    let client = {
+        let mut config = ClientConfig::new(&namesrv).unwrap();
+        config.set("pollNameServerInterval", "100ms").unwrap();
+        Client::new(config).unwrap()
+    };
+    let (topic, group) = first.topic(2).await;
+    let config = ProducerConfig { send_timeout: Duration::from_secs(20), ..ProducerConfig::default() };
+    let producer = client.producer(config).unwrap();
+    support::until_async("both brokers have the topic", async || {
+        let _ = client.admin().create_topic(&topic, 2, &mq_client::Target::All).await;
+        client.admin().route(&topic).await.is_ok_and(|route| route.queue_datas.len() == 2)
+    })
+    .await;
+    support::until_async("the producer knows", async || producer.queues(&topic).await.unwrap().len() == 4)
+        .await;
+    let consumer = reader(&client, &topic, &group).await;
+    let mut sent = BTreeSet::new();
+    let mut brokers = BTreeSet::new();
+    for n in 0..20 {
+        let receipt = within(producer.send(Message::new(&topic, format!("before {n}")))).await.unwrap();
+        brokers.insert(receipt.broker_name);
+        sent.insert(format!("before {n}"));
+    }
+    assert_eq!(brokers.len(), 2);
+    let got: BTreeSet<_> = read(&consumer, 20).await.iter().map(body).collect();
+    assert_eq!(got, sent);
+    let doomed = tokio::task::spawn_blocking(move || second.kill());
+    let mut late = BTreeSet::new();
+    for n in 0..50 {
+        let receipt = within(producer.send(Message::new(&topic, format!("after {n}")))).await.unwrap();
+        if &*receipt.broker_name == "broker-a" {
+            late.insert(format!("after {n}"));
+        }
+    }
+    within(doomed).await.unwrap();
+    assert!(!late.is_empty());
+    let mut got = BTreeSet::new();
+    let polling = async {
+        while !late.is_subset(&got) {
+            got.extend(consumer.poll(LONG).await.unwrap().iter().map(body));
+        }
+    };
+    within(polling).await;
+    within(client.close()).await;
+    first.stop().await;
+}

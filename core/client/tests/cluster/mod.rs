@@ -25,8 +25,10 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let mut config = settings(&folder);
         change(&mut config);
+        let elsewhere = config.namesrv_addr.0.join(";");
         let broker = Broker::start(config).await.unwrap();
-        Cluster { namesrv: broker.namesrv_addr().unwrap().to_string(), own: Some((broker, folder)) }
+        let namesrv = broker.namesrv_addr().map_or(elsewhere, |address| address.to_string());
+        Cluster { namesrv, own: Some((broker, folder)) }
     }
 
     pub fn client(&self) -> Client {
@@ -65,6 +67,12 @@ impl Cluster {
         (config.listen_port, config.namesrv_listen_port) = ports;
         let broker = Broker::start(config).await.unwrap();
         self.own = Some((broker, folder));
+    }
+
+    /// Ends the broker as kill -9 does.
+    pub fn kill(self) {
+        let (broker, _folder) = self.own.expect("only our own broker can be killed");
+        broker.kill();
     }
 
     pub async fn stop(self) {
