@@ -350,8 +350,9 @@ typedef struct mq_pull_consumer mq_pull_consumer;
 /**
  * A member of a consumer group. May be used from any thread, by several at once.
  *
- * Messages come as `MQ_EVENT_MESSAGE` on its queue. No more of them than the setting `consume_thread_max` are handed out
- * and unanswered at any time, so answering is what keeps it going.
+ * Messages come as `MQ_EVENT_MESSAGE` on its queue. No more of these events than the setting `consume_thread_max` are handed out
+ * and unanswered at any time, of an orderly consumer (`consume_mode`) one for each message queue; answering is what keeps
+ * it going. What is wrong around it comes as `MQ_EVENT_WARNING`.
  */
 typedef struct mq_push_consumer mq_push_consumer;
 

@@ -14,8 +14,9 @@ use crate::queue::mq_queue;
 
 /// A member of a consumer group. May be used from any thread, by several at once.
 ///
-/// Messages come as `MQ_EVENT_MESSAGE` on its queue. No more of them than the setting `consume_thread_max` are handed out
-/// and unanswered at any time, so answering is what keeps it going.
+/// Messages come as `MQ_EVENT_MESSAGE` on its queue. No more of these events than the setting `consume_thread_max` are handed out
+/// and unanswered at any time, of an orderly consumer (`consume_mode`) one for each message queue; answering is what keeps
+/// it going. What is wrong around it comes as `MQ_EVENT_WARNING`.
 pub struct mq_push_consumer {
     consumer: PushConsumer,
 }

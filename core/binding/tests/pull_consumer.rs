@@ -221,3 +221,48 @@ fn watched_topics_tell_of_their_queues() {
     assert_eq!(consumer.watch_queues("orders", &queue, 100).unwrap_err().code(), ErrorCode::Closed);
     world.end();
 }
+
+#[test]
+fn polls_that_are_cancelled_in_a_race_lose_and_double_nothing() {
+    const COUNT: usize = 2000;
+    let world = world();
+    world.broker.create_topic("race", 4).unwrap();
+    let producer = world.client.producer(&Config::new()).unwrap();
+    let (sent, queue) = (Queue::new(), Queue::new());
+    let consumer = puller(&world.client, "racing", &[("poll_batch_size", "7")]);
+    consumer.subscribe("race", "*").unwrap();
+    consumer.start(Some(LONG)).unwrap();
+    for number in 0..COUNT {
+        let message = Message::new("race", number.to_string());
+        producer.send_async(message, Some(LONG), &sent, number as u64).unwrap();
+    }
+    let mut seen = vec![0; COUNT];
+    let (mut got, mut tag) = (0, 0);
+    while got < COUNT {
+        tag += 1;
+        consumer.poll_async(Some(LONG), &queue, tag).unwrap();
+        // At once, while it is carried out, or too late.
+        if tag % 3 != 0 {
+            for _ in 0..tag % 50 {
+                std::thread::yield_now();
+            }
+            consumer.cancel(&queue, tag).unwrap();
+        }
+        match next(&queue) {
+            Event::Done { tag: done, result: Ok(Outcome::Polled(messages)) } if done == tag => {
+                for message in messages {
+                    let number: usize = std::str::from_utf8(&message.body()).unwrap().parse().unwrap();
+                    seen[number] += 1;
+                    got += 1;
+                }
+            }
+            Event::Done { tag: done, result: Err(error) } if done == tag => {
+                assert_eq!(error.code(), ErrorCode::Cancelled);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(queue.is_empty());
+    }
+    assert!(seen.iter().all(|times| *times == 1));
+    world.end();
+}
