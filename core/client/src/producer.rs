@@ -297,7 +297,9 @@ impl Inner {
             let limit = if attempt == retries { deadline } else { self.attempt_deadline(started, deadline) };
             let result = self.attempt(&mut outgoing, queue, limit).await;
             if let Some(faults) = faults {
-                faults.note(&queue.broker_name, started.elapsed(), result.is_err());
+                // What is wrong with the message itself is no fault of the broker.
+                let failed = result.as_ref().is_err_and(|error| self.worth_a_retry(error));
+                faults.note(&queue.broker_name, started.elapsed(), failed);
             }
             let last = attempt == retries || Instant::now() >= deadline;
             match result {
