@@ -117,6 +117,10 @@ pub trait File: Debug + Send + Sync {
     fn set_size(&self, size: u64) -> io::Result<()>;
     /// Fills `out` from `at`; an end of file before that is an error.
     fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<()>;
+    /// As [`read_at`](File::read_at), but `false` where that would have to wait for the disk.
+    fn read_cached(&self, out: &mut [u8], at: u64) -> io::Result<bool> {
+        self.read_at(out, at).map(|()| true)
+    }
     /// Writes all of `data` at `at`.
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()>;
     /// Makes the data durable, and as much of its metadata as is needed to read it.

@@ -154,6 +154,12 @@ impl CommitLog {
         file.bytes(position - file.start..end - file.start)
     }
 
+    /// Whether `from..to` is in the page cache; what is not in the log, or in another file, is not waited for either.
+    pub(crate) fn is_cached(&self, from: u64, to: u64) -> bool {
+        self.file_of(from)
+            .is_none_or(|file| file.is_cached(from - file.start..to.min(file.end()) - file.start))
+    }
+
     /// The complete record at a position; `None` if none begins there.
     pub(crate) fn record(&self, position: u64) -> Option<MessageRecord> {
         let end = self.end();

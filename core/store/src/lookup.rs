@@ -7,6 +7,11 @@ use mq_protocol::message::MessageRecord;
 use crate::queue::Queue;
 use crate::shared::Shared;
 
+/// Messages of a read that are looked for in the page cache.
+const LOOKED_AHEAD: i64 = 32;
+/// Bytes at the end of the log that are taken to be in the page cache without asking.
+const JUST_NOW: u64 = 64 << 20;
+
 /// Which of several offsets a search by time returns (`BoundaryType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Boundary {
@@ -125,5 +130,35 @@ impl Shared {
                 .ok()
                 .flatten()
                 .is_some_and(|unit| self.is_in_memory(u64::try_from(unit.physical_offset).unwrap_or(0)))
+    }
+
+    /// Whether a read from an offset on finds its first messages in the page cache; says so without waiting for the disk.
+    pub(crate) fn is_cached(&self, topic: &str, queue_id: i32, offset: i64) -> bool {
+        let Some((queue, min, max)) = self.bounds(topic, queue_id) else { return true };
+        if !(min..max).contains(&offset) {
+            return true;
+        }
+        let to = max.min(offset.saturating_add(LOOKED_AHEAD));
+        let Some(units) = self.queue_files.cached_units(&queue, offset, to) else { return false };
+        // What was appended a moment ago is still there; anything older is asked for.
+        let just_now = self.log.end().saturating_sub(JUST_NOW).max(self.recovery.end);
+        let (mut bytes, mut run) = (0, None::<(u64, u64)>);
+        for unit in &units {
+            let (position, end) = (u64::try_from(unit.physical_offset).unwrap_or(0), unit.end());
+            if unit.is_blank()
+                || position >= just_now
+                || bytes >= self.config.max_transfer_bytes_in_memory as u64
+            {
+                break;
+            }
+            bytes += end.saturating_sub(position);
+            // Neighbours are asked for together.
+            run = match run {
+                Some((start, last)) if last == position => Some((start, end)),
+                Some((start, last)) if !self.log.is_cached(start, last) => return false,
+                _ => Some((position, end)),
+            };
+        }
+        run.is_none_or(|(start, end)| self.log.is_cached(start, end))
     }
 }

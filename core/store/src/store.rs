@@ -282,6 +282,14 @@ impl Store {
         self.shared().in_memory(topic, queue_id, offset)
     }
 
+    /// Whether a read from an offset on can begin without waiting for the disk: its first messages are in the page cache.
+    ///
+    /// Does not wait for the disk itself. What is not there to be read needs no disk.
+    #[must_use]
+    pub fn is_cached(&self, topic: &str, queue_id: i32, offset: i64) -> bool {
+        self.shared().is_cached(topic, queue_id, offset)
+    }
+
     /// All queues that have or had messages.
     #[must_use]
     pub fn queues(&self) -> Vec<(Arc<str>, i32)> {

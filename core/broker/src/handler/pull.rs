@@ -237,10 +237,10 @@ fn hold(
     Ok(Reply::None)
 }
 
-/// Whether what is asked for may have left the memory.
+/// Whether what is asked for has left the page cache.
 fn is_cold(store: &Store, header: &PullMessageRequest<'_>) -> bool {
     let PullMessageRequest { topic, queue_id, queue_offset, .. } = *header;
-    queue_offset < store.max_offset(topic, queue_id) && !store.in_memory(topic, queue_id, queue_offset)
+    !store.is_cached(topic, queue_id, queue_offset)
 }
 
 /// Reads old data away from the threads that serve what is hot: the disk may take its time.

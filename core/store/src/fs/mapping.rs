@@ -63,6 +63,27 @@ impl Mapping {
         })
     }
 
+    /// Whether all pages of a range are in the page cache (`mincore`); of a long range only the first 4 MiB are looked at.
+    ///
+    /// Where the operating system does not say, they count as being there.
+    pub(crate) fn is_cached(&self, range: Range<usize>) -> bool {
+        const PAGE: usize = 4096;
+        let start = range.start / PAGE * PAGE;
+        let end = range.end.min(self.map.len());
+        if start >= end {
+            return true;
+        }
+        let mut pages = [0_u8; 1024];
+        let count = (end - start).div_ceil(PAGE).min(pages.len());
+        let length = (end - start).min(count * PAGE);
+        // SAFETY: the range begins at a page and lies inside the mapping, which lives as long as `self`; the array has a byte
+        // for each of its pages.
+        let result = unsafe {
+            libc::mincore(self.map.as_mut_ptr().add(start).cast(), length, pages.as_mut_ptr().cast())
+        };
+        result != 0 || pages.iter().take(count).all(|page| page & 1 == 1)
+    }
+
     /// Takes the pages that lie wholly in a range out of this process; they stay in the page cache.
     pub(crate) fn release(&self, range: Range<usize>) {
         const PAGE: usize = 4096;

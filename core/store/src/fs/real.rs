@@ -1,13 +1,13 @@
 //! The file system of the machine.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, fcntl_lock, seek, statvfs};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::{DirEntry, DiskSpace, File, FileSystem, Mapping, OpenMode};
 
@@ -148,6 +148,17 @@ impl File for RealFile {
 
     fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<()> {
         self.0.read_exact_at(out, at)
+    }
+
+    fn read_cached(&self, out: &mut [u8], at: u64) -> io::Result<bool> {
+        let length = out.len();
+        match preadv2(&self.0, &mut [IoSliceMut::new(out)], at, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == length),
+            Err(Errno::AGAIN) => Ok(false),
+            // Not every file system can say so.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.read_at(out, at).map(|()| true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {

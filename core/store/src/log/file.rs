@@ -162,6 +162,14 @@ impl LogFile {
         unsafe { self.map.slice_mut(range) }
     }
 
+    /// Whether bytes of the file are in the page cache.
+    pub(crate) fn is_cached(&self, range: Range<u64>) -> bool {
+        match (usize::try_from(range.start), usize::try_from(range.end)) {
+            (Ok(start), Ok(end)) => self.map.is_cached(start..end),
+            _ => false,
+        }
+    }
+
     /// Takes pages out of this process that lie in a range of the file.
     pub(crate) fn release(&self, range: Range<u64>) {
         if let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) {

@@ -157,6 +157,22 @@ impl QueueFiles {
         Ok(units)
     }
 
+    /// The units of `from..to` as far as they are in one file or in memory; `None` where reading would wait for the disk.
+    pub(crate) fn cached_units(&self, queue: &Queue, from: i64, to: i64) -> Option<Vec<Unit>> {
+        {
+            let tail = queue.tail.lock();
+            if from >= tail.base() {
+                return Some(tail.from(from).take(usize::try_from(to - from).ok()?).copied().collect());
+            }
+        }
+        let first = self.file_of(from);
+        let to = to.min(first + self.units_per_file).min(queue.tail.lock().base());
+        let mut bytes = vec![0; usize::try_from(bytes_of(to - from)).ok()?];
+        let file = self.open(queue, first).ok()?;
+        let cached = file.read_cached(&mut bytes, bytes_of(from - first)).ok()?;
+        cached.then(|| bytes.as_chunks::<{ UNIT_SIZE as usize }>().0.iter().map(Unit::decode).collect())
+    }
+
     /// Number of files; 0 while some are being removed.
     pub(crate) fn count(&self) -> u64 {
         let count = self.count.load(Ordering::Acquire);
