@@ -82,8 +82,16 @@ def older() -> Iterator[Peer]:
 
 
 @pytest.fixture
+def node() -> Iterator[Peer]:
+    """A client in JavaScript that is not Apache's. One for each test: it does not survive that a cluster goes away."""
+    peer = peers.node_peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
 def peer(request: pytest.FixtureRequest) -> Callable[[str], Peer]:
-    """A peer by its name: java, binary, older or go."""
+    """A peer by its name: java, binary, older, go or node."""
     return request.getfixturevalue
 
 

@@ -28,6 +28,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -245,3 +246,18 @@ def go_peer() -> Peer:
     program = _built("go", [folder / "main.go", folder / "go.mod", folder / "go.sum"], build) / "peer"
     home = Workspace("peer-go-home-")  # where the offsets of broadcasting consumers go
     return Peer("go", [str(program)], {"HOME": str(home.path)})
+
+
+def node_peer() -> Peer:
+    """ali-ons, a client in JavaScript that Alibaba Cloud's users know."""
+    folder = HERE / "node"
+    locked = [folder / "package.json", folder / "package-lock.json"]
+
+    def build(target: Path) -> None:
+        for file in locked:
+            shutil.copy(file, target)
+        _run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], target)
+
+    installed = _built("node", locked, build)
+    home = Workspace("peer-node-home-")
+    return Peer("node", ["node", str(folder / "peer.js"), str(installed)], {"HOME": str(home.path)})
