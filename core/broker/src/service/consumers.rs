@@ -1,6 +1,6 @@
 //! Who consumes: the members of each group and what the group subscribes to (`ConsumerManager`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -227,17 +227,20 @@ impl Consumers {
             .unwrap_or_default()
     }
 
-    /// Client ids, one a connection.
+    /// Client ids, each once: a client that has just connected anew may still stand here with its old connection, and if
+    /// it counted twice, everybody would share the queues out for a moment as if there were one client more.
     pub(crate) fn client_ids(&self, group: &str) -> Vec<String> {
         let groups = self.groups.read();
         let members = groups.get(group).map(|group| group.members.values());
-        members.into_iter().flatten().map(|member| member.client_id.clone()).collect()
+        let ids: BTreeSet<&String> = members.into_iter().flatten().map(|member| &member.client_id).collect();
+        ids.into_iter().cloned().collect()
     }
 
-    /// The connection of a client in a group.
+    /// The connection of a client in a group, the newest if it has several.
     pub(crate) fn find(&self, group: &str, client_id: &str) -> Option<Member> {
         let groups = self.groups.read();
-        groups.get(group)?.members.values().find(|member| member.client_id == client_id).cloned()
+        let members = groups.get(group)?.members.values();
+        members.filter(|member| member.client_id == client_id).max_by_key(|member| member.seen).cloned()
     }
 
     /// All members of a group.

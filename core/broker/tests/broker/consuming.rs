@@ -380,3 +380,24 @@ async fn heartbeats_of_the_second_version_may_leave_out_what_is_known() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_client_that_connects_anew_counts_once() {
+    within(async {
+        let (broker, mut c) = with_topic(1).await;
+        let group = || vec![consumer("g", vec![subscription("T", "*", 1)])];
+        c.heartbeat("one", group(), &[]).await;
+        let mut again = broker.client().await;
+        again.heartbeat("one", group(), &[]).await;
+        c.heartbeat("two", vec![consumer("h", vec![])], &[]).await;
+        let header = ConsumerGroupRequest { consumer_group: "g" };
+        let list = again.ok(Frame::request(RequestCode::GET_CONSUMER_LIST_BY_GROUP, &header)).await;
+        let list: ConsumerIdList = fastjson::from_slice(&list.body).unwrap();
+        assert_eq!(list.consumer_id_list, ["one"]);
+        drop(c);
+        let list = again.ok(Frame::request(RequestCode::GET_CONSUMER_LIST_BY_GROUP, &header)).await;
+        let list: ConsumerIdList = fastjson::from_slice(&list.body).unwrap();
+        assert_eq!(list.consumer_id_list, ["one"]);
+    })
+    .await;
+}
