@@ -33,7 +33,7 @@ int main(void) {
     must(mq_producer_new(client, NULL, &producer));
     must(mq_message_new(MQ_TEXT("orders"), (const uint8_t *)"42 apples", 9, &message));
     must(mq_message_set_tag(message, MQ_TEXT("paid")));
-    must(mq_producer_send(producer, message, 0, &receipt));
+    must(mq_producer_send(producer, message, 10000, &receipt));
     printf("sent %s\n", mq_receipt_message_id(receipt, NULL));
     mq_receipt_free(receipt);
     mq_message_free(message);

@@ -731,7 +731,7 @@ void mq_message_view_free(struct mq_message_view *view);
  * Everything about a message in one block, borrowed from the view: for languages in which each call into C costs. `len`
  * takes its length. NULL with length 0 for NULL.
  *
- * Numbers are in the machine's own byte order and aligned as in a struct:
+ * Numbers are in the machine's own byte order; the block and they are aligned as a struct would be:
  * @code
  *  offset  type         what
  *       0  uint32_t     size of this header, where the texts begin: 104 or, in later versions, more

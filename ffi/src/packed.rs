@@ -13,7 +13,7 @@ const LENGTHS: usize = 56;
 /// Everything about a message in one block, borrowed from the view: for languages in which each call into C costs. `len`
 /// takes its length. NULL with length 0 for NULL.
 ///
-/// Numbers are in the machine's own byte order and aligned as in a struct:
+/// Numbers are in the machine's own byte order; the block and they are aligned as a struct would be:
 /// @code
 ///  offset  type         what
 ///       0  uint32_t     size of this header, where the texts begin: 104 or, in later versions, more
@@ -36,12 +36,28 @@ pub unsafe extern "C" fn mq_message_view_packed(view: *const mq_message_view, le
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
     let (view, len) = unsafe { (view.as_ref(), &mut |value| set_len(len, value)) };
     let block = quiet(None, || view.map(mq_message_view::packed));
-    len(block.map_or(0, <[u8]>::len));
-    block.map_or(std::ptr::null(), <[u8]>::as_ptr)
+    len(block.map_or(0, |block| block.len));
+    block.map_or(std::ptr::null(), |block| block.words.as_ptr().cast())
+}
+
+/// The bytes of a block, in words so that they begin where a number may.
+pub(crate) struct Packed {
+    words: Box<[u64]>,
+    len: usize,
+}
+
+impl Packed {
+    fn new(bytes: &[u8]) -> Packed {
+        let (whole, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = whole.iter().chain(std::iter::once(&last)).map(|word| u64::from_ne_bytes(*word));
+        Packed { words: words.collect(), len: bytes.len() }
+    }
 }
 
 /// The block of a message whose body is at this address.
-pub(crate) fn pack(message: &MessageView, body: &[u8]) -> Box<[u8]> {
+pub(crate) fn pack(message: &MessageView, body: &[u8]) -> Packed {
     let mut block = Vec::with_capacity(512);
     let address = if body.is_empty() { 0 } else { body.as_ptr().addr() as u64 };
     block.extend_from_slice(&HEADER.to_ne_bytes());
@@ -65,7 +81,7 @@ pub(crate) fn pack(message: &MessageView, body: &[u8]) -> Box<[u8]> {
     texts.add(Some(&message.born_host().to_string()));
     texts.add(Some(&message.store_host().to_string()));
     texts.add_pairs(message.properties());
-    texts.block.into_boxed_slice()
+    Packed::new(&texts.block)
 }
 
 /// A block to which texts are added in their order.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use mq_binding::MessageView;
 
 use crate::call::{CText, LazyText, absent, free, quiet, set_len, text};
-use crate::packed::pack;
+use crate::packed::{Packed, pack};
 
 /// A message that arrived. Immutable: may be read from any thread.
 ///
@@ -30,7 +30,7 @@ pub struct mq_message_view {
     store_host: LazyText,
     keys: OnceLock<Vec<CText>>,
     properties: OnceLock<Vec<(CText, CText)>>,
-    packed: OnceLock<Box<[u8]>>,
+    packed: OnceLock<Packed>,
 }
 
 impl mq_message_view {
@@ -61,7 +61,7 @@ impl mq_message_view {
         self.body.get_or_init(|| self.message.body())
     }
 
-    pub(crate) fn packed(&self) -> &[u8] {
+    pub(crate) fn packed(&self) -> &Packed {
         self.packed.get_or_init(|| pack(&self.message, self.body()))
     }
 

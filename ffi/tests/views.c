@@ -36,7 +36,7 @@ static void agree(const mq_message_view *view, const char *keys, const char *bod
     size_t len = 0, again = 0, i, at;
     char property[64];
     const uint8_t *block = mq_message_view_packed(view, &len);
-    CHECK(sizeof header == 104 && block != NULL && len > sizeof header);
+    CHECK(sizeof header == 104 && block != NULL && len > sizeof header && (uintptr_t)block % 8 == 0);
     memcpy(&header, block, sizeof header);
     CHECK(header.size == 104);
     CHECK(header.queue_id == mq_message_view_queue_id(view));
