@@ -61,7 +61,7 @@ pub(crate) struct Inner {
     arrived: Notify,
     /// One poll at a time.
     polling: tokio::sync::Mutex<()>,
-    /// Number of the latest poll.
+    /// Number of the latest poll, or of the commit by hand after it.
     polls: AtomicU64,
     tasks: Tasks,
     cached_messages: AtomicUsize,
@@ -259,6 +259,8 @@ impl PullConsumer {
     pub async fn commit(&self) -> Result<(), Error> {
         let inner = &self.handle.0;
         inner.check_open()?;
+        // Who commits is done with what polls gave out, so no later commit may go back behind it.
+        inner.polls.fetch_add(1, Ordering::Relaxed);
         let queues: Vec<_> = inner.queues.lock().values().cloned().collect();
         let offsets: Vec<_> =
             queues.iter().filter_map(|held| Some((held.queue.clone(), held.position()?))).collect();
@@ -408,7 +410,7 @@ impl Inner {
             ));
         };
         // Who polls again is done with what the last poll gave out.
-        let poll = self.polls.fetch_add(1, Ordering::Relaxed) + 1;
+        self.polls.fetch_add(1, Ordering::Relaxed);
         if self.wish.lock().is_none() {
             return Err(Error::new(
                 ErrorCode::State,
@@ -416,7 +418,7 @@ impl Inner {
             ));
         }
         loop {
-            let messages = self.take(poll)?;
+            let messages = self.take()?;
             if !messages.is_empty() {
                 return Ok(messages);
             }
@@ -433,7 +435,8 @@ impl Inner {
     }
 
     /// What is cached, up to the size of one poll.
-    fn take(&self, poll: u64) -> Result<Vec<MessageView>, Error> {
+    fn take(&self) -> Result<Vec<MessageView>, Error> {
+        let poll = self.polls.load(Ordering::Relaxed);
         let max = self.config.poll_batch_size;
         let mut messages = Vec::new();
         while messages.len() < max {

@@ -271,3 +271,42 @@ async fn a_refusal_that_waiting_does_not_mend_is_told() {
     assert!(within(consumer.poll(Duration::from_millis(20))).await.unwrap().is_empty());
     within(client.close()).await;
 }
+
+#[tokio::test]
+async fn a_commit_by_hand_is_not_taken_back_by_the_next_automatic_one() {
+    let (server, shelf) = broker(3, |_| None).await;
+    let mut config = config();
+    config.auto_commit_interval = Duration::from_millis(20);
+    let (client, consumer) = start(&server, config).await;
+    assert_eq!(poll(&consumer).await.len(), 3);
+    within(consumer.commit()).await.unwrap();
+    assert_eq!(shelf.offset("T", 0), Some(3));
+    let sent = server.count(RequestCode::UPDATE_CONSUMER_OFFSET);
+    until("two more are sent", || server.count(RequestCode::UPDATE_CONSUMER_OFFSET) >= sent + 2).await;
+    assert_eq!(shelf.offset("T", 0), Some(3));
+    within(client.close()).await;
+}
+
+#[tokio::test]
+async fn an_assignment_that_is_given_up_in_the_middle_is_made_all_the_same() {
+    let slow = Arc::new(AtomicBool::new(true));
+    let scripted = slow.clone();
+    let (server, _) = broker(1, move |frame| {
+        (frame.request_code() == RequestCode::QUERY_CONSUMER_OFFSET && scripted.load(Ordering::SeqCst))
+            .then_some(Act::Silence)
+    })
+    .await;
+    let mut config = config();
+    config.subscriptions.clear();
+    let (client, consumer) = start(&server, config).await;
+    let assigning = {
+        let consumer = consumer.clone();
+        tokio::spawn(async move { consumer.assign(&[queue()]).await })
+    };
+    until("the offset is asked for", || server.count(RequestCode::QUERY_CONSUMER_OFFSET) > 0).await;
+    assigning.abort();
+    assert!(assigning.await.unwrap_err().is_cancelled());
+    slow.store(false, Ordering::SeqCst);
+    assert_eq!(poll(&consumer).await, ["m0"]);
+    within(client.close()).await;
+}

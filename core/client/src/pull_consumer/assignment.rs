@@ -92,6 +92,17 @@ async fn keep_commits(consumer: Arc<Inner>) {
     }
 }
 
+/// Has the division made by another task if the caller who makes it gives up in the middle.
+struct Unfinished<'a>(Option<&'a Inner>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.0 {
+            consumer.rebalance.notify_one();
+        }
+    }
+}
+
 impl Inner {
     pub(super) async fn begin(self: &Arc<Self>) -> Result<(), Error> {
         let topics: Vec<String> = self.wish.lock().topics().map(str::to_owned).collect();
@@ -232,6 +243,13 @@ impl Inner {
         if self.closed.load(Ordering::SeqCst) {
             return true;
         }
+        let mut unfinished = Unfinished(Some(self));
+        let balanced = self.divide().await;
+        unfinished.0 = None;
+        balanced
+    }
+
+    async fn divide(self: &Arc<Self>) -> bool {
         let wish = self.wish.lock().clone();
         let mut balanced = true;
         let mut shared = false;
