@@ -66,7 +66,7 @@ pub enum AppendError {
         "a record of an inner batch (sysFlag 0x80) needs a topic of type BatchCQ, which this store does not have"
     )]
     InnerBatch,
-    #[error("the disk has no room for the commit log: {0}")]
+    #[error("the commit log cannot grow ({0}); the store takes messages again when it can")]
     NoSpace(Arc<str>),
     #[error(
         "the disk of the store is fuller than diskSpaceWarningLevelRatio ({0} %); make room or lower fileReservedTime"

@@ -2,16 +2,21 @@
 
 use bytes::Bytes;
 use mq_protocol::filter::TagFilter;
-use mq_protocol::message::{MAGIC_V1, MAGIC_V2, MessageRecord, PHYSICAL_OFFSET_AT, peek};
+use mq_protocol::message::{MessageRecord, PHYSICAL_OFFSET_AT};
 
 use crate::append::unit_tags_code;
-use crate::queue::{UNIT_SIZE, Unit};
+use crate::log::walk::{Check, Step, Walk};
+use crate::queue::{Queue, UNIT_SIZE, Unit};
 use crate::shared::Shared;
 
 /// Largest answer in bytes, whatever is asked (`MAX_PULL_MSG_SIZE`).
 const MAX_READ: usize = 128 << 20;
 /// Queue bytes that are looked at while filtering, unless more messages are asked (`maxFilterMessageSize`).
 const MAX_FILTERED: u64 = 16_000;
+/// Entries before a wrong one in which a good one is looked for.
+const MENDED_ENTRIES: usize = 64;
+/// Records that are looked at for a wrong entry's record.
+const MENDED_RECORDS: usize = 100_000;
 /// Tags codes below every hash are addresses in a `ConsumeQueueExt`.
 const MIN_HASH: i64 = i32::MIN as i64;
 
@@ -195,7 +200,7 @@ impl Shared {
                 }
                 break;
             }
-            if !units.iter().all(|unit| self.collect(request, unit, queue.scheduled, &mut read, &mut state)) {
+            if !units.iter().all(|unit| self.collect(request, unit, &queue, &mut read, &mut state)) {
                 break;
             }
             piece = 400;
@@ -211,7 +216,7 @@ impl Shared {
         &self,
         request: &ReadRequest<'_>,
         unit: &Unit,
-        scheduled: bool,
+        queue: &Queue,
         read: &mut Read,
         state: &mut Collecting,
     ) -> bool {
@@ -225,32 +230,45 @@ impl Shared {
         if state.removed_before.is_some_and(|end| position < end) {
             return true;
         }
-        let is_address = unit.tags_code < MIN_HASH && !scheduled;
+        let is_address = unit.tags_code < MIN_HASH && !queue.scheduled;
         if !is_address && !request.filter.matches_code(unit.tags_code) {
             return true;
         }
-        let follows = state.run.filter(|(_, end)| *end == position && self.same_file(position));
-        let start = follows.map_or(position, |(start, _)| start);
-        let end = position + size as u64;
-        let Some(bytes) = self.log.bytes(position, size as u64).filter(|_| !unit.is_blank()) else {
+        let mut bytes = self.log.bytes(position, size as u64).filter(|_| !unit.is_blank());
+        let (mut position, mut end) = (position, position + size as u64);
+        if bytes.is_none() && (unit.is_blank() || position < self.log.min()) {
             if read.count == 0 {
                 read.status = ReadStatus::MessageWasRemoving;
             }
-            // What follows in a file that is gone is gone too; an entry that points behind the log says nothing of others.
-            let gone = !unit.is_blank() && position < self.log.min();
-            state.removed_before = gone.then(|| self.log.next_file_start(position));
+            state.removed_before = (!unit.is_blank()).then(|| self.log.next_file_start(position));
             return true;
-        };
-        if !is_record(&bytes, position) {
+        }
+        let offset = read.next_offset - 1;
+        if !bytes.as_ref().is_some_and(|record| self.is_its_record(queue, offset, unit, record)) {
             let (topic, queue_id) = (request.topic, request.queue_id);
+            let Some(true_unit) = self.true_unit(queue, offset) else {
+                tracing::error!(
+                    topic,
+                    queue_id,
+                    offset,
+                    "a queue entry is wrong and its record is not in the log"
+                );
+                return true;
+            };
             tracing::warn!(
                 topic,
                 queue_id,
-                position,
-                "a queue entry points to what is no record; it is passed over"
+                offset,
+                "a queue entry is wrong; its record was found in the log"
             );
-            return true;
+            position = u64::try_from(true_unit.physical_offset).unwrap_or(0);
+            end = true_unit.end();
+            bytes = self.log.bytes(position, end.saturating_sub(position));
         }
+        let Some(bytes) = bytes else { return true };
+        let size = bytes.len();
+        let follows = state.run.filter(|(_, end)| *end == position && self.same_file(position));
+        let start = follows.map_or(position, |(start, _)| start);
         if (is_address || matches!(request.filter, Filter::Record(_)))
             && !self.accepts(&request.filter, &bytes)
         {
@@ -263,6 +281,57 @@ impl Shared {
         state.removed_before = None;
         read.status = ReadStatus::Found;
         true
+    }
+
+    /// Whether the bytes that a unit points to are the record of its queue that belongs at its place.
+    ///
+    /// A queue's file may be damaged, and what is no record is nothing that a client can read.
+    fn is_its_record(&self, queue: &Queue, offset: i64, unit: &Unit, record: &[u8]) -> bool {
+        let int = |at: usize| record.get(at..)?.first_chunk().map(|bytes| i32::from_be_bytes(*bytes));
+        let long = |at: usize| record.get(at..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
+        // A light queue points to the records of other queues.
+        let own = int(12) == Some(queue.id) || queue.topic.starts_with("%LMQ%");
+        if int(0) != Some(unit.size) || long(PHYSICAL_OFFSET_AT) != Some(unit.physical_offset) || !own {
+            return false;
+        }
+        if long(20) == Some(offset) || queue.topic.starts_with("%LMQ%") {
+            return true;
+        }
+        // Apache gives a record the next place when the queue misses some; then its neighbours are still in order.
+        let near = |offset: i64| {
+            let inside = (queue.min()..queue.next()).contains(&offset);
+            let unit = inside.then(|| self.queue_files.unit(queue, offset).ok().flatten()).flatten();
+            unit.filter(|unit| !unit.is_blank())
+        };
+        near(offset - 1).is_none_or(|before| before.physical_offset < unit.physical_offset)
+            && near(offset + 1).is_none_or(|behind| behind.physical_offset > unit.physical_offset)
+    }
+
+    /// Finds the record of a queue offset in the log, from the next good entry before it on.
+    fn true_unit(&self, queue: &Queue, offset: i64) -> Option<Unit> {
+        let before = (queue.min()..offset).rev().take(MENDED_ENTRIES).find_map(|offset| {
+            let unit = self.queue_files.unit(queue, offset).ok().flatten()?;
+            let record =
+                self.log.bytes(u64::try_from(unit.physical_offset).ok()?, u64::try_from(unit.size).ok()?)?;
+            self.is_its_record(queue, offset, &unit, &record).then(|| unit.end())
+        });
+        let begin = before.unwrap_or(0).max(self.log.min());
+        let mut walk = Walk::new(&self.log, begin, self.visible_end(), Check::Layout);
+        for _ in 0..MENDED_RECORDS {
+            let Step::Record { layout, bytes, .. } = walk.step() else { return None };
+            if layout.queue_id != queue.id || layout.topic(&bytes) != &*queue.topic {
+                continue;
+            }
+            if layout.queue_offset == offset {
+                let (levels, time) = (&self.config.delay_levels, layout.store_timestamp);
+                return Some(Unit {
+                    physical_offset: layout.physical_offset,
+                    size: i32::try_from(layout.total_size).ok()?,
+                    tags_code: unit_tags_code(levels, &queue.topic, layout.properties(&bytes), time),
+                });
+            }
+        }
+        None
     }
 
     /// Whether a record is not the first of its file.
@@ -300,15 +369,6 @@ impl Shared {
         let asked_bytes = request.max_bytes.unwrap_or(MAX_READ).clamp(100, MAX_READ);
         count > request.max_count || bytes > asked_bytes || bytes > max_bytes || count > max_count
     }
-}
-
-/// Whether bytes of the log begin with a record of just their length that says it stands there: a queue's file may be damaged,
-/// and what is no record is nothing that a client can read.
-fn is_record(bytes: &[u8], position: u64) -> bool {
-    let Some((size, MAGIC_V1 | MAGIC_V2)) = peek(bytes) else { return false };
-    let stands_at =
-        bytes.get(PHYSICAL_OFFSET_AT..).and_then(<[u8]>::first_chunk).map(|at| u64::from_be_bytes(*at));
-    usize::try_from(size) == Ok(bytes.len()) && stands_at == Some(position)
 }
 
 /// What collecting remembers from one unit to the next.

@@ -195,6 +195,15 @@ impl Recovery<'_> {
                 self.pass(start, &mut report)?.unwrap_or((start.scan, 0))
             }
         };
+        let (end, timestamp) = if clean && !start.cut && self.points_behind(end)? {
+            let what = "an entry points behind the end of the log; all queues are made again from the log";
+            report.add(Fault::File { path: self.config.consume_queue_dir(), what: what.to_owned() });
+            start = self.oldest();
+            self.step_back(start.dispatch)?;
+            self.pass(start, &mut report)?.unwrap_or((start.scan, 0))
+        } else {
+            (end, timestamp)
+        };
         report.rebuilt = start.dispatch == self.log.min() && start.cut;
         report.scanned_from = start.scan;
         report.end = end;
@@ -234,6 +243,24 @@ impl Recovery<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the last unit of a queue lies before the one before it: it was never written as a unit.
+    fn is_out_of_order(&self, queue: &Queue) -> Result<bool, StoreError> {
+        let units = self.files.units(queue, (queue.next() - 2).max(queue.min()), queue.next());
+        let units = units.context("read queue files in", &self.config.consume_queue_dir())?;
+        let [before, last] = &*units else { return Ok(false) };
+        Ok(!before.is_blank() && !last.is_blank() && last.physical_offset < before.physical_offset)
+    }
+
+    /// Whether the last unit of a queue is for a record that the log does not have.
+    fn points_behind(&self, end: u64) -> Result<bool, StoreError> {
+        for queue in self.queues.all() {
+            if self.last_unit(&queue)?.is_some_and(|unit| !unit.is_blank() && unit.end() > end) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn last_unit(&self, queue: &Queue) -> Result<Option<Unit>, StoreError> {
@@ -309,6 +336,7 @@ impl Recovery<'_> {
     /// Reads the log to its end and puts records into queues; returns the end and the last store timestamp.
     fn pass(&self, start: Start, report: &mut RecoveryReport) -> Result<Result<(u64, i64), Gap>, StoreError> {
         (report.records, report.queued, report.repeated) = (0, 0, 0);
+        let is_oldest = start.cut && start.dispatch == self.log.min();
         for queue in self.queues.all() {
             // What a pass before this one has left in memory.
             if queue.files.lock().is_some() {
@@ -321,9 +349,10 @@ impl Recovery<'_> {
             if queue.files.lock().is_none() {
                 let deleted = self.deleted.find(&queue.topic, queue.id);
                 queue.restart(deleted.map_or(0, |deleted| deleted.next_offset));
+            } else if !is_oldest && self.is_out_of_order(&queue)? {
+                return Ok(Err(Gap));
             }
         }
-        let is_oldest = start.dispatch == self.log.min();
         let mut walk = Walk::new(self.log, start.scan, u64::MAX, Check::All);
         let (mut timestamp, mut in_memory) = (0, 0);
         // Each record waits for what stands behind it, because the last one may be torn.

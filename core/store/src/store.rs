@@ -94,9 +94,10 @@ impl Store {
         let clean = !fs.exists(&abort_path(&config)).context("look for", &abort_path(&config))?;
         let log = CommitLog::load(&config)?;
         let (queues, queue_files) = (QueueTable::default(), QueueFiles::new(&config));
-        let lost = queue_files.load(&queues)?;
-        let deleted = DeletedQueues::load(&config)?;
         let (checkpoint_files, checkpoint, note) = CheckpointFiles::open(&config)?;
+        let complete = if clean { u64::MAX } else { note.map_or(0, |note| note.queued) };
+        let lost = queue_files.load(&queues, complete)?;
+        let deleted = DeletedQueues::load(&config)?;
         let checkpoint_files = Mutex::new(checkpoint_files);
         // From here on files may change: whoever finds them half done must know.
         create_abort(&config)?;

@@ -344,5 +344,6 @@ fn queue_entries_that_lie_give_readers_no_garbage() {
     overwrite(&queue, 20 * 4, &(1_i64 << 40).to_be_bytes());
     let store = Store::open(config).unwrap();
     let offsets: Vec<_> = drain(&store, "A", 0).iter().map(|record| record.layout().queue_offset).collect();
-    assert_eq!(offsets, (0..100).filter(|offset| !(2..=4).contains(offset)).collect::<Vec<_>>());
+    // The records themselves are whole: they are found in the log.
+    assert_eq!(offsets, (0..100).collect::<Vec<_>>());
 }

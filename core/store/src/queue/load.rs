@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FileRange, Queue, QueueFiles, QueueTable, UNIT_SIZE};
+use super::{FileRange, Queue, QueueFiles, QueueTable, UNIT_SIZE, Unit};
 use crate::check::Fault;
 use crate::config::{file_name, file_position};
 use crate::error::{IoContext as _, StoreError};
@@ -18,8 +18,9 @@ pub(crate) struct Lost {
 impl QueueFiles {
     /// Finds all queues with their numbering. A file that does not fit is refused, as Apache refuses it.
     ///
-    /// Returns what had to be left out, so that the queues must be built anew.
-    pub(crate) fn load(&self, table: &QueueTable) -> Result<Vec<Lost>, StoreError> {
+    /// Units of records before `complete` in the log are all in files. Returns what had to be left out, so that the queues
+    /// must be built anew.
+    pub(crate) fn load(&self, table: &QueueTable, complete: u64) -> Result<Vec<Lost>, StoreError> {
         let mut lost = Vec::new();
         self.fs.remove_file(&self.temporary).context("remove", &self.temporary)?;
         let topics = self.fs.list(&self.dir).context("list directory", &self.dir)?;
@@ -39,14 +40,14 @@ impl QueueFiles {
                     && id.to_string() == entry.name
                 {
                     let queue = table.get_or_create(&topic.name, id);
-                    self.load_queue(&queue, &mut lost)?;
+                    self.load_queue(&queue, complete, &mut lost)?;
                 }
             }
         }
         Ok(lost)
     }
 
-    fn load_queue(&self, queue: &Queue, lost: &mut Vec<Lost>) -> Result<(), StoreError> {
+    fn load_queue(&self, queue: &Queue, complete: u64, lost: &mut Vec<Lost>) -> Result<(), StoreError> {
         let dir = self.queue_dir(queue);
         let mut files = Vec::new();
         for entry in self.fs.list(&dir).context("list directory", &dir)? {
@@ -105,6 +106,13 @@ impl QueueFiles {
                     FileRange { first: files.first().map_or(first, |(start, ..)| unit(*start)), last: first };
                 self.set_range(&mut queue.files.lock(), Some(range));
                 queue.restart(first + written);
+                if self.is_damaged(queue, first, written, complete).context("read", path)? {
+                    let what = format!(
+                        "entry {} is damaged; all queues are made again from the log",
+                        first + written
+                    );
+                    lost.push(Lost { fault: Fault::File { path: path.clone(), what }, files: Vec::new() });
+                }
                 return Ok(());
             }
             self.close(queue, first);
@@ -116,6 +124,18 @@ impl QueueFiles {
             self.fs.remove_dir(&dir).context("remove directory", &dir)?;
         }
         Ok(())
+    }
+
+    /// Whether the first unit of a file that does not count as written, or the one behind it, once did.
+    fn is_damaged(&self, queue: &Queue, first: i64, empty: i64, complete: u64) -> std::io::Result<bool> {
+        let count = (self.units_per_file - empty).min(2);
+        let mut bytes = vec![0; usize::try_from(super::files::bytes_of(count)).unwrap_or(0)];
+        self.open(queue, first)?.read_at(&mut bytes, super::files::bytes_of(empty))?;
+        let (units, _) = bytes.as_chunks::<{ UNIT_SIZE as usize }>();
+        Ok(units.iter().filter(|unit| unit.iter().any(|byte| *byte != 0)).map(Unit::decode).any(|unit| {
+            // Whatever bit makes it invalid, it may be the sign's.
+            (unit.physical_offset & i64::MAX).cast_unsigned() < complete
+        }))
     }
 
     /// How many units are written in a file: they stand at its front without gaps.
