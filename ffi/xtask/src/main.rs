@@ -1,4 +1,4 @@
-//! Writes `ffi/include/mq.h` and `mq.ffi.h` from `ffi/src`: `cargo run -p mq-ffi-xtask -- header [--check]`.
+//! Writes `ffi/include/mq.h`, `mq.ffi.h` and `ffi/symbols.txt` from `ffi/src`: `cargo run -p mq-ffi-xtask -- header [--check]`.
 
 #![forbid(unsafe_code)]
 
@@ -50,14 +50,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes or compares both headers; false when a committed one differs.
+/// Writes or compares the headers and the list of symbols; false when a committed one differs.
 fn headers(check: bool) -> Result<bool, Failure> {
     let ffi = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the crate has no parent folder")?;
     let header = generate(ffi)?;
     let plain = declarations(&header)?;
+    let symbols = symbols(&plain);
     let mut same = true;
-    for (name, text) in [("mq.h", &header), ("mq.ffi.h", &plain)] {
-        let path = ffi.join("include").join(name);
+    for (name, text) in [("include/mq.h", &header), ("include/mq.ffi.h", &plain), ("symbols.txt", &symbols)] {
+        let path = ffi.join(name);
         if check {
             let committed = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
             if committed != *text {
@@ -131,4 +132,16 @@ fn declarations(header: &str) -> Result<String, Failure> {
         }
     }
     Ok(out)
+}
+
+/// The functions that the bare declarations name, one a line and in order: what the library must export, and nothing else.
+fn symbols(declarations: &str) -> String {
+    let mut names: Vec<&str> = declarations
+        .split('(')
+        .filter_map(|before| before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next())
+        .filter(|name| name.starts_with("mq_"))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.iter().flat_map(|name| [name, "\n"]).collect()
 }
