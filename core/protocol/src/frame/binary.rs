@@ -2,7 +2,8 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{Encoding, ExtFields, Frame, FrameError, Language};
+use super::ext::UncheckedFields;
+use super::{Encoding, Frame, FrameError, Language};
 
 /// The POP request codes as the 16-bit code field truncates them, and what they were.
 const TRUNCATED: [(i32, i32); 8] = [
@@ -31,9 +32,12 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    fn bytes(&mut self, length: i32, what: &'static str) -> Result<&'a [u8], FrameError> {
+        self.take(usize::try_from(length).map_err(|_| FrameError::Binary(what))?, what)
+    }
+
     fn text(&mut self, length: i32, what: &'static str) -> Result<&'a str, FrameError> {
-        let length = usize::try_from(length).map_err(|_| FrameError::Binary(what))?;
-        std::str::from_utf8(self.take(length, what)?).map_err(|_| FrameError::Binary(what))
+        std::str::from_utf8(self.bytes(length, what)?).map_err(|_| FrameError::Binary(what))
     }
 
     fn int(&mut self, what: &'static str) -> Result<i32, FrameError> {
@@ -68,16 +72,17 @@ pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
     let ext_length =
         usize::try_from(ext_length).map_err(|_| FrameError::Binary("field map length is negative"))?;
     let mut fields = Reader(reader.take(ext_length, "field map is cut off")?);
-    frame.ext = ExtFields::with_capacity(16, ext_length);
+    let mut ext = UncheckedFields::with_capacity(16, ext_length);
     while !fields.0.is_empty() {
         let length = fields.short("field name length is cut off")?;
-        let name = fields.text(length, "field name is cut off or not UTF-8")?;
+        let name = fields.bytes(length, "field name is cut off")?;
         let length = fields.int("field value length is cut off")?;
-        let value = fields.text(length, "field value is cut off or not UTF-8")?;
+        let value = fields.bytes(length, "field value is cut off")?;
         if !value.is_empty() {
-            frame.ext.push(name, value);
+            ext.push(name, value);
         }
     }
+    frame.ext = ext.check().ok_or(FrameError::Binary("a field is not UTF-8"))?;
     Ok(frame)
 }
 

@@ -112,6 +112,35 @@ impl ExtFields {
     }
 }
 
+/// Fields whose bytes are looked at together at the end: much cheaper than one by one.
+pub(super) struct UncheckedFields {
+    text: Vec<u8>,
+    fields: Vec<Span>,
+}
+
+impl UncheckedFields {
+    /// Room for `fields` fields of `bytes` bytes in all.
+    pub(super) fn with_capacity(fields: usize, bytes: usize) -> UncheckedFields {
+        UncheckedFields { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+    }
+
+    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        let middle = self.text.len();
+        self.text.extend_from_slice(value);
+        self.fields.push(Span::new(start..middle, middle..self.text.len()));
+    }
+
+    /// The fields, if each name and each value is UTF-8.
+    pub(super) fn check(self) -> Option<ExtFields> {
+        let text = String::from_utf8(self.text).ok()?;
+        // A character may not begin in one part and end in the next.
+        let whole = |span: &Span| span.0.iter().all(|at| text.is_char_boundary(*at as usize));
+        self.fields.iter().all(whole).then_some(ExtFields { text, fields: self.fields })
+    }
+}
+
 impl PartialEq for ExtFields {
     fn eq(&self, other: &Self) -> bool {
         let sorted = |fields: &Self| {
@@ -127,5 +156,22 @@ impl PartialEq for ExtFields {
 impl fmt::Debug for ExtFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_must_be_text_of_its_own() {
+        let fields = |name: &[u8], value: &[u8]| {
+            let mut fields = UncheckedFields::with_capacity(1, 8);
+            fields.push(name, value);
+            fields.check()
+        };
+        assert_eq!(fields("ü".as_bytes(), "中".as_bytes()).unwrap().get("ü"), Some("中"));
+        assert!(fields(b"a\xC3", b"\xBCb").is_none());
+        assert!(fields(b"a", b"\xFF").is_none());
     }
 }
