@@ -106,7 +106,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Waits until a condition holds; fails after a long while.
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !condition() {
         assert!(std::time::Instant::now() < deadline, "{what} did not happen");
