@@ -192,9 +192,10 @@ describe('worker threads', () => {
   })
 })
 
-describe('the example', () => {
-  it('charges its orders', async () => {
-    const out = await wellEnded(run([path.join(__dirname, '..', 'examples', 'orders.mjs')]))
-    assert.match(out, /3 orders charged/)
-  })
+describe('the examples', () => {
+  for (const [name, last] of [['orders.mjs', /3 orders charged/], ['in-depth.mjs', /rescued a parcel\nthe broker's clock is 2 hours ahead/]]) {
+    it(name, async () => {
+      assert.match(await wellEnded(run([path.join(__dirname, '..', 'examples', name)])), last)
+    })
+  }
 })

@@ -1,6 +1,6 @@
 // Compiled, not run: the types as an application in strict TypeScript sees them.
 import { Client, ConsumeResult, MqError, SendStatus, TimeoutError, setLogHook, testing, version } from '@libmq/client'
-import type { Message, MessageView, SendReceipt } from '@libmq/client'
+import type { ConsumerWarning, MessageQueue, Message, MessageView, QueueChange, SendReceipt } from '@libmq/client'
 
 const broker: testing.Broker = await testing.Broker.start({ dataDir: '/tmp/x', flushDiskType: 'SYNC_FLUSH', listenPort: 0 })
 await broker.createTopic('t', { queues: 4 })
@@ -18,6 +18,9 @@ const receipt: SendReceipt = await producer.send(message, { signal: AbortSignal.
 if (receipt.status === SendStatus.Ok) console.log(receipt.messageId.length + receipt.queueOffset)
 await producer.sendBatch([message, { topic: 't', body: 'text' }])
 await producer.sendOneway(message, {})
+const queues: MessageQueue[] = await producer.queues('t', { signal: AbortSignal.timeout(1000) })
+await producer.send(message, { queue: queues[0], timeout: 500 })
+for (const list of producer.split([message])) await producer.sendBatch(list)
 const nothing: void = await producer.close({ timeout: 100 })
 
 const received: MessageView[] = []
@@ -37,6 +40,24 @@ consumer.resume()
 await client.pushConsumer({ group: 'g', subscriptions: { t: '*' }, onMessage: (view) => received.push(view) })
 await client.pushConsumer({ group: 'g', subscriptions: { t: '*' }, onMessages: (views) => { received.push(...views) } })
 
+await client.pushConsumer({
+  group: 'g',
+  subscriptions: { t: '*' },
+  consumeMode: 'ORDERLY',
+  onMessages: () => ConsumeResult.suspend(100),
+  onWarning: (warning: ConsumerWarning) => console.warn(warning.name, warning.message),
+})
+await using puller = await client.pullConsumer({ group: 'g', autoCommit: false })
+await puller.assign(queues)
+for (const queue of puller.assignment) await puller.seek(queue, 'begin')
+await puller.seek({ topic: 't', brokerName: 'b', queueId: 0 }, new Date())
+for await (const view of puller) console.log(view.body)
+const polled: MessageView[] = await puller.poll({ timeout: 0 })
+await puller.commit(new Map([[queues[0]!, 3]]))
+const committed: number | undefined = await puller.committed(queues[0]!)
+await puller.onQueueChange('t', (change: QueueChange) => console.log(change.assigned.length, committed))
+for (const letter of await client.deadLetters('g').read({ max: 3 })) await client.deadLetters('g').resend(letter)
+
 try {
   await producer.send(message)
 } catch (error) {
@@ -45,12 +66,14 @@ try {
 }
 setLogHook(({ level, target, message }) => console.log(level === 'WARN', target, message), 'debug')
 setLogHook(null)
-console.log(version, nothing)
+console.log(version, nothing, polled.length)
 
 // @ts-expect-error a message needs a body
 await producer.send({ topic: 't' })
 // @ts-expect-error a fault needs its answer
 broker.faults.failNext('SEND_MESSAGE')
+// @ts-expect-error no such place in a queue
+await puller.seek(queues[0]!, 'middle')
 // @ts-expect-error a misspelt field
 await producer.send({ topic: 't', body: 'x', tags: 'a' })
 // @ts-expect-error an unknown option; `settings` takes the others

@@ -15,4 +15,7 @@ producer.send(Message("t", b"x")).queue_id + "x"  # refused
 client.push_consumer("g")  # refused
 client.push_consumer("g", {"t": "*"}).listen(lambda message: "done")  # refused
 aio.Client("127.0.0.1:9876").push_consumer("g", {"t": "*"}, listener=lambda message: None)  # refused
+producer.send(Message("t", b"x"), queue=1)  # refused
+client.push_consumer("g", {"t": "*"}).listen_batch(lambda messages: "done")  # refused
+client.pull_consumer("g").seek(producer.queues("t")[0], "middle")  # refused
 libmq.nothing  # refused

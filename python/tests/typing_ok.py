@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import libmq
 from libmq import ConsumeResult, Message, MessageView, SendReceipt, aio, testing
@@ -21,6 +21,10 @@ def synchronous() -> None:
         receipt = producer.send([Message("t", b"x")], timedelta(seconds=3))
         assert receipt.status is libmq.SendStatus.OK
         producer.send_oneway(Message("t", bytearray(b"x"), keys="k"))
+        queues: list[libmq.MessageQueue] = producer.queues("t")
+        producer.send(Message("t", b"x", wait_store=False), queue=queues[0])
+        for batch in producer.split([Message("t", b"x")]):
+            producer.send(batch)
         consumer: libmq.PushConsumer = client.push_consumer("g", {"t": "a || b"}, consume_from_where="first")
 
         @consumer.listen
@@ -36,8 +40,26 @@ def synchronous() -> None:
         def plain(message: MessageView) -> None:
             print(message.tag or "", message.queue_offset + 1)
 
+        @consumer.listen_batch
+        def many(messages: list[MessageView]) -> ConsumeResult:
+            return ConsumeResult.suspend(timedelta(seconds=1)) if len(messages) > 1 else ConsumeResult.SUSPEND
+
         with consumer:
+            consumer.suspend()
             consumer.run()
+        client.push_consumer("g", {"t": "*"}, batch_listener=many, on_warning=lambda warning: print(warning.name))
+
+        with client.pull_consumer("g", auto_commit=False) as puller:
+            puller.assign(queues)
+            puller.seek(queues[0], "begin")
+            puller.seek(queues[0], datetime.now())
+            puller.on_queue_change("t", lambda change: print(change.assigned))
+            for message in puller:
+                puller.commit({queues[0]: message.queue_offset + 1})
+            offset: int | None = puller.committed(puller.assignment[0])
+            print(offset, puller.poll(timedelta(seconds=1))[0].body)
+        letters: list[MessageView] = client.dead_letters("g").read(3)
+        print(letters)
 
 
 async def asynchronous() -> None:
@@ -51,6 +73,13 @@ async def asynchronous() -> None:
         async def handle(message: MessageView) -> ConsumeResult:
             await producer.send_oneway(Message("t", message.body))
             return ConsumeResult.SUCCESS
+
+        async with client.pull_consumer("audit", {"t": "*"}) as puller:
+            async for message in puller:
+                await puller.commit({(await puller.queues("t"))[0]: message.queue_offset})
+            await puller.seek(puller.assignment[0], 7)
+            polled: list[MessageView] = await puller.poll(timeout=1)
+            await client.dead_letters("g").resend(polled[0])
 
         try:
             await consumer.run()
