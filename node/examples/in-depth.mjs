@@ -47,8 +47,8 @@ const queues = await audit.queues('steps')
 await audit.assign(queues)
 for (const queue of queues) await audit.seek(queue, 'begin')
 let audited = 0
-for await (const { topic, brokerName, queueId, queueOffset } of audit) {
-  await audit.commit([[{ topic, brokerName, queueId }, queueOffset + 1]])
+for await (const { queue, queueOffset } of audit) {
+  await audit.commit([[queue, queueOffset + 1]])
   if (++audited === 6) break
 }
 console.log(`${audited} steps audited`)

@@ -190,6 +190,8 @@ export class MessageView {
   /** The broker's id: store address and offset in its log. */
   readonly offsetMessageId: string
   readonly brokerName: string
+  /** Where it was: topic, broker and number together. */
+  readonly queue: MessageQueue
   readonly queueId: number
   /** Offset in the queue. A number: offsets stay below 2^53. */
   readonly queueOffset: number

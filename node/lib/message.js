@@ -167,6 +167,10 @@ class MessageView {
   get reconsumeTimes() { return this.#batch.readInt32LE(this.#at + 28) }
   get deliveryAttempt() { return this.#batch.readInt32LE(this.#at + 32) }
 
+  get queue() {
+    return { topic: this.topic, brokerName: this.brokerName, queueId: this.queueId }
+  }
+
   toJSON() {
     const plain = {}
     for (const name of GETTERS) plain[name] = this[name]
@@ -179,7 +183,7 @@ class MessageView {
 }
 
 const GETTERS = Object.entries(Object.getOwnPropertyDescriptors(MessageView.prototype))
-  .filter(([, property]) => property.get)
+  .filter(([name, property]) => property.get && name !== 'queue')
   .map(([name]) => name)
 
 module.exports = { ConsumeResult, MessageView, SendStatus, textAt, toNative, toQueues, toReceipt }

@@ -55,6 +55,7 @@ it('takes queues and positions of ones choice', async () => {
   await consumer.seek(queue, 'begin')
   const found = await collect(consumer, 10)
   assert.deepEqual(found.map((message) => message.queueOffset), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  assert.deepEqual(found[0].queue, queue)
   assert.equal(await consumer.position(queue), 10)
   await consumer.seek(queue, 8)
   assert.deepEqual((await collect(consumer, 2)).map((message) => message.body.toString()), ['0-8', '0-9'])

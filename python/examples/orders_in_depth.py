@@ -74,8 +74,7 @@ def audit(client: libmq.Client) -> None:
         for queue in queues:
             consumer.seek(queue, "begin")
         for number, message in enumerate(consumer, 1):
-            queue = libmq.MessageQueue(message.topic, message.broker_name, message.queue_id)
-            consumer.commit({queue: message.queue_offset + 1})
+            consumer.commit({message.queue: message.queue_offset + 1})
             if number == 6:
                 break
     print("6 steps audited")

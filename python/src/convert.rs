@@ -111,11 +111,20 @@ pub(crate) fn to_queues(queues: Vec<ToQueue>) -> Vec<MessageQueue> {
     queues.into_iter().map(|queue| queue.0).collect()
 }
 
+/// Makes a `libmq.MessageQueue`.
+pub(crate) fn from_queue<'py>(
+    py: Python<'py>,
+    topic: &str,
+    broker_name: &str,
+    queue_id: i32,
+) -> PyResult<Bound<'py, PyAny>> {
+    static KIND: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    KIND.import(py, "libmq._types", "MessageQueue")?.call1((topic, broker_name, queue_id))
+}
+
 /// Makes `libmq.MessageQueue`s.
 pub(crate) fn from_queues(py: Python<'_>, queues: Vec<MessageQueue>) -> PyResult<Bound<'_, PyList>> {
-    static KIND: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let kind = KIND.import(py, "libmq._types", "MessageQueue")?;
-    let made = queues.into_iter().map(|queue| kind.call1((queue.topic, queue.broker_name, queue.queue_id)));
+    let made = queues.iter().map(|queue| from_queue(py, &queue.topic, &queue.broker_name, queue.queue_id));
     PyList::new(py, made.collect::<PyResult<Vec<_>>>()?)
 }
 

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyMapping};
 
-use crate::convert::{Result, bytes};
+use crate::convert::{Result, bytes, from_queue};
 
 /// One key, or several.
 #[derive(FromPyObject)]
@@ -183,6 +183,12 @@ impl MessageView {
     #[getter]
     fn queue_id(&self) -> i32 {
         self.view.queue_id()
+    }
+
+    /// Where it was: topic, broker and number together.
+    #[getter]
+    fn queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        from_queue(py, self.topic(), self.broker_name(), self.queue_id())
     }
 
     /// The place in the queue.

@@ -104,7 +104,8 @@ def test_broadcasting_keeps_offsets_in_a_folder_and_warns_of_what_it_drops(clien
         client.push_consumer(group, {topic: "*"}, listener=two.put, message_model="broadcasting").start()
 
 
-def test_warnings_without_a_callback_are_logged(client, topic, group, tmp_path, caplog):
+@pytest.mark.parametrize("own", [{}, {"on_warning": lambda warning: 1 / 0}])
+def test_warnings_that_no_callback_takes_are_logged(client, topic, group, tmp_path, caplog, own):
     done = threading.Event()
 
     def fail(message):

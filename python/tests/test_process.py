@@ -97,6 +97,10 @@ def test_a_child_is_refused_and_may_start_afresh(broker, tmp_path):
     producer.send(libmq.Message(topic, b"parent"))
     consumer = client.push_consumer(fresh("group"), {topic: "*"}, listener=lambda message: None)
     consumer.start()
+    puller = client.pull_consumer(fresh("group"), {topic: "*"})
+    puller.start()
+    puller.on_queue_change(topic, lambda change: None)
+    letters = client.dead_letters("g")
     address = broker.address
     reader, writer = os.pipe()
     child = os.fork()
@@ -110,6 +114,16 @@ def test_a_child_is_refused_and_may_start_afresh(broker, tmp_path):
                 lambda: producer.send_oneway(message),
                 consumer.start,
                 consumer.close,
+                consumer.suspend,
+                puller.poll,
+                lambda: next(iter(puller)),
+                puller.commit,
+                puller.close,
+                letters.read,
+                lambda: producer.queues(topic),
+                lambda: producer.split([message]),
+                broker.faults.clear,
+                lambda: broker.clock.now,
                 lambda: client.producer("q"),
                 lambda: broker.create_topic("x", 1),
                 client.close,
@@ -128,7 +142,7 @@ def test_a_child_is_refused_and_may_start_afresh(broker, tmp_path):
     with os.fdopen(reader) as pipe:
         answers = pipe.read().split()
     assert os.waitpid(child, 0)[1] == 0
-    assert answers == ["ForkedError"] * 7 + ["OK"]
+    assert answers == ["ForkedError"] * 17 + ["OK"]
     assert producer.send(libmq.Message(topic, b"parent again")).status is libmq.SendStatus.OK
     client.close()
 
@@ -209,6 +223,40 @@ def test_ctrl_c_ends_a_blocking_send(tmp_path):
         time.sleep(0.2)  # the signal should find it waiting; it is right at any moment
         program.process.send_signal(signal.SIGINT)
         assert program.end()[:2] == (0, "interrupted\n")
+
+
+def test_ctrl_c_ends_a_poll_and_loses_nothing(tmp_path):
+    text = """
+    consumer = client.pull_consumer("g", {"t": "*"})
+    consumer.start()
+    say("polling")
+    try:
+        for message in consumer:
+            say("nothing was sent")
+    except KeyboardInterrupt:
+        say("interrupted")
+    producer.send(Message("t", b"x"))
+    say(next(consumer).body)
+    """
+    with Program(text, tmp_path) as program:
+        assert program.line() == "polling"
+        time.sleep(0.2)  # the signal should find it waiting; it is right at any moment
+        program.process.send_signal(signal.SIGINT)
+        assert program.end() == (0, "interrupted\nb'x'\n", "")
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "client.close()", "del client, consumer", "consumer.close()"])
+def test_leaving_with_a_pull_consumer(tmp_path, end):
+    text = """
+    consumer = client.pull_consumer("g", {"t": "*"})
+    consumer.start()
+    consumer.on_queue_change("t", lambda change: None)
+    producer.send(Message("t", b"x"))
+    thread = threading.Thread(target=lambda: [message for message in consumer], daemon=True)
+    thread.start()
+    END
+    """
+    run(text.replace("END", end), tmp_path)
 
 
 def test_ctrl_c_ends_an_asyncio_program(tmp_path):

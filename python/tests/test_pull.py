@@ -47,6 +47,7 @@ def test_queues_and_positions_of_ones_choice(client, topic, group):
         consumer.seek(queues[0], "begin")
         found = collect(consumer, 10)
         assert [message.queue_offset for message in found] == list(range(10))
+        assert {message.queue for message in found} == {queues[0]}
         assert consumer.position(queues[0]) == 10
         consumer.seek(queues[0], 8)
         assert [message.body for message in collect(consumer, 2)] == [b"0-8", b"0-9"]

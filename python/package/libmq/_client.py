@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -307,7 +308,11 @@ class PushConsumer:
                     result = _listening.failed(event.messages)
                 event.reply(result)
             elif isinstance(event[1], ConsumerWarning):
-                self._warn(event[1])
+                try:
+                    self._warn(event[1])
+                except Exception:
+                    _listening.warn(event[1])
+                    logging.getLogger("libmq").exception("the callback for warnings failed")
 
 
 @contextmanager

@@ -16,9 +16,7 @@ def without(
     messages: collections.deque[_core.MessageView], queue: MessageQueue
 ) -> collections.deque[_core.MessageView]:
     """Give the messages of other queues."""
-    return collections.deque(
-        message for message in messages if (message.topic, message.broker_name, message.queue_id) != queue
-    )
+    return collections.deque(message for message in messages if message.queue != queue)
 
 
 class PullConsumer(_core.PullConsumer):
@@ -94,6 +92,7 @@ class PullConsumer(_core.PullConsumer):
         """Have `callback` called, in a thread of its own, when the queues of a topic or the consumer's share change.
 
         :raises NotFoundError: there is no such topic.
+        :raises Error: the consumer is not started (``STATE``).
         """
         if self._events is None:
             self._events = _core.Events()
