@@ -18,7 +18,8 @@ use crate::server::{block_on, ended};
 pub(crate) const EXAMPLE: &str = "Examples:
   mq consume orders --group billing
   mq consume orders --group audit --from first --max 10 --json
-  mq consume orders --group paid --tags 'paid || refunded'";
+  mq consume orders --group paid --tags 'paid || refunded'
+  mq consume orders --group ledger --set consume_mode=orderly --set max_reconsume_times=5";
 
 #[derive(Args)]
 pub(crate) struct ConsumeArgs {
@@ -33,6 +34,9 @@ pub(crate) struct ConsumeArgs {
     /// Where a new group begins (a group that is new on a young topic begins at the first message in any case)
     #[arg(long, value_enum, default_value_t = Start::Last)]
     from: Start,
+    /// Setting of the consumer, such as consume_mode=orderly; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
     /// Ends after so many messages
     #[arg(long)]
     max: Option<u64>,
@@ -112,6 +116,12 @@ pub(crate) fn run(args: ConsumeArgs) -> Result<(), Failure> {
             Start::First => ConsumeFrom::First,
             Start::Last => ConsumeFrom::Last,
         };
+        for setting in &args.settings {
+            let (name, value) = setting
+                .split_once('=')
+                .ok_or_else(|| Failure::Usage(format!("--set '{setting}' is not of the form NAME=VALUE")))?;
+            config.set(name.trim(), value)?;
+        }
         let (sender, mut messages) = mpsc::channel(1);
         let consumer = client.push_consumer(config, Arc::new(ToPrinter(sender))).await?;
         let mut left = args.max.unwrap_or(u64::MAX);

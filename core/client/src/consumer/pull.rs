@@ -51,7 +51,7 @@ pub(crate) async fn pull(consumer: Arc<Inner>, queue: Arc<ProcessQueue>, start: 
                     "offset is outside the queue"
                 );
                 // Ends this task and starts another at the new place.
-                consumer.clone().restart_queue(queue, offset);
+                consumer.restart_queue(queue, offset);
                 return;
             }
             Err(error) => {

@@ -226,29 +226,41 @@ impl Inner {
         }
     }
 
-    /// Goes on with a queue at another offset; what is held of it is given up.
-    pub(super) fn restart_queue(self: Arc<Self>, queue: Arc<ProcessQueue>, offset: i64) {
+    /// Goes on with a queue at another offset; what is held of it is given up. Called by the queue's own puller, which
+    /// ends by this.
+    pub(super) fn restart_queue(self: &Arc<Self>, queue: Arc<ProcessQueue>, offset: i64) {
+        // At once: a division that finds the puller at its end would commit the old offset and begin there.
+        self.release_bytes(queue.drop_now());
         let consumer = self.clone();
         self.tasks.spawn(async move {
-            let _turn = consumer.rebalancing.lock().await;
-            consumer.restart_at(&queue, offset).await;
+            consumer.set_offset(&queue, offset).await;
             // A broker that moves the offset each time must not keep both sides busy.
             sleep(RESTART_PAUSE).await;
-            consumer.rebalance.notify_one();
+            consumer.let_go(queue);
         });
     }
 
     /// The next division begins this queue at `offset`.
-    pub(super) async fn restart_at(self: &Arc<Self>, queue: &Arc<ProcessQueue>, offset: i64) {
+    pub(super) async fn restart_at(self: &Arc<Self>, queue: Arc<ProcessQueue>, offset: i64) {
         self.release_bytes(queue.drop_now());
+        self.set_offset(&queue, offset).await;
+        self.let_go(queue);
+    }
+
+    async fn set_offset(&self, queue: &ProcessQueue, offset: i64) {
         if let Err(error) = self.offsets.commit(&queue.queue, offset).await {
             let (topic, id) = (&queue.queue.topic, queue.queue.queue_id);
             tracing::warn!(group = self.group, topic, queue = id, offset, %error, "offset not set");
         }
+    }
+
+    /// Lets the next division have a dropped queue.
+    fn let_go(self: &Arc<Self>, queue: Arc<ProcessQueue>) {
         if queue.is_orderly() {
-            self.forget_when_idle(queue.clone());
+            self.forget_when_idle(queue);
         } else {
-            self.forget(queue);
+            self.forget(&queue);
+            self.rebalance.notify_one();
         }
     }
 }
@@ -268,7 +280,14 @@ pub(super) async fn keep_offsets(consumer: Arc<Inner>) {
     loop {
         ticks.tick().await;
         let queues: Vec<_> = consumer.queues.lock().values().cloned().collect();
-        consumer.offsets.tell(progress(&queues)).await;
+        if consumer.offsets.are_at_brokers() {
+            // Looked at one by one: a queue may be given up, or its offset set, while others are being told.
+            for queue in &queues {
+                consumer.offsets.tell(progress(std::slice::from_ref(queue))).await;
+            }
+        } else {
+            consumer.offsets.tell(progress(&queues)).await;
+        }
         for subscription in consumer.subscriptions.values() {
             subscription.stats.sample();
         }

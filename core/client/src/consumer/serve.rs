@@ -69,7 +69,7 @@ impl Inner {
                 if let Some(held) = held {
                     let (topic, id) = (&queue.topic, queue.queue_id);
                     tracing::info!(group = consumer.group, topic, queue = id, offset, "offset reset");
-                    consumer.restart_at(&held, offset).await;
+                    consumer.restart_at(held, offset).await;
                 }
             }
             consumer.rebalance.notify_one();

@@ -64,3 +64,25 @@ async fn admin_sees_topics_messages_and_groups() {
     within(client.close()).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_brings_messages_again_each_time() {
+    let cluster = Cluster::start().await;
+    let (topic, group) = cluster.topic(4).await;
+    let client = cluster.client();
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    within(producer.send(Message::new(&topic, "x"))).await.unwrap();
+    for mode in [ConsumeMode::Concurrent, ConsumeMode::Orderly] {
+        let (group, inbox) = (format!("{group}{mode:?}"), Inbox::good());
+        let mut config = first(&group, &topic);
+        config.consume_mode = mode;
+        let consumer = within(client.push_consumer(config, inbox.clone())).await.unwrap();
+        for round in 1..6 {
+            until("it comes again", || inbox.count() >= round).await;
+            within(client.admin().reset_offset(&group, &topic, 0, true)).await.unwrap();
+        }
+        within(consumer.close()).await;
+    }
+    within(client.close()).await;
+    cluster.stop().await;
+}
