@@ -5,6 +5,7 @@ fn main() {
         .file("src/error.cc")
         .file("src/client.cc")
         .file("src/consumer.cc")
+        .file("src/pull.cc")
         .file("src/testing.cc")
         .include("include")
         .include("src")
@@ -19,6 +20,7 @@ fn main() {
         "src/error.cc",
         "src/client.cc",
         "src/consumer.cc",
+        "src/pull.cc",
         "src/testing.cc",
         "include/libmq/libmq.hpp",
     ] {

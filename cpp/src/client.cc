@@ -107,6 +107,17 @@ Producer Client::producer(std::string group, Options options) {
   return Producer(std::make_shared<detail::ProducerState>(detail::ProducerState{state_, std::move(core)}));
 }
 
+PullConsumer Client::pull_consumer(std::string group, Options options) {
+  auto settings = detail::settings(options.set("group", std::move(group)));
+  auto core = guarded([&] { return state_->core->pull_consumer(*settings); });
+  return PullConsumer(std::make_shared<detail::PullerState>(state_, std::move(core)));
+}
+
+DeadLetters Client::dead_letters(std::string group) {
+  auto core = guarded([&] { return state_->core->dead_letters(detail::text(group)); });
+  return DeadLetters(std::make_shared<detail::DeadLettersState>(detail::DeadLettersState{state_, std::move(core)}));
+}
+
 PushConsumerBuilder Client::push_consumer(std::string group, Options options) {
   return {state_, std::move(options.set("group", std::move(group)))};
 }
@@ -186,6 +197,41 @@ std::future<SendReceipt> Producer::send_async(const std::vector<Message>& messag
       state_->core->send_batch_async(std::move(all), detail::millis(timeout), events, tag);
     });
   });
+}
+
+std::vector<MessageQueue> Producer::queues(const std::string& topic) {
+  return guarded([&] { return detail::queues(state_->core->queues(detail::text(topic))); });
+}
+
+SendReceipt Producer::send(const Message& message, const MessageQueue& queue,
+                           std::optional<std::chrono::milliseconds> timeout) {
+  auto sent = detail::outgoing(message);
+  return guarded([&] {
+    return detail::receipt(state_->core->send_to_queue(std::move(sent), detail::name(queue), detail::millis(timeout)));
+  });
+}
+
+std::future<SendReceipt> Producer::send_async(const Message& message, const MessageQueue& queue,
+                                              std::optional<std::chrono::milliseconds> timeout) {
+  return in_future([&](const Done& done) {
+    auto sent = detail::outgoing(message);
+    start(*state_, done, [&](const detail::Events& events, std::uint64_t tag) {
+      state_->core->send_to_queue_async(std::move(sent), detail::name(queue), detail::millis(timeout), events, tag);
+    });
+  });
+}
+
+std::vector<std::vector<Message>> Producer::split_batch(const std::vector<Message>& messages) {
+  auto all = list(messages);
+  const auto lengths = guarded([&] { return state_->core->split_batch(std::move(all)); });
+  std::vector<std::vector<Message>> lists;
+  auto from = messages.begin();
+  for (const auto length : lengths) {
+    const auto to = from + static_cast<std::ptrdiff_t>(length);
+    lists.emplace_back(from, to);
+    from = to;
+  }
+  return lists;
 }
 
 void Producer::send_oneway(const Message& message) {

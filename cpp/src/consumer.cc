@@ -13,9 +13,13 @@ namespace detail {
 
 /// What a consumer's threads use; it outlives the consumer where a listener does not return.
 struct ConsumerState::Shared {
-  explicit Shared(Listener with) : listener(std::move(with)), events(events_new()) {}
+  using Warned = std::function<void(std::string_view, std::string_view)>;
 
-  Listener listener;
+  Shared(BatchListener with, Warned warned)
+      : listener(std::move(with)), on_warning(std::move(warned)), events(events_new()) {}
+
+  BatchListener listener;
+  Warned on_warning;
   rust::Box<Events> events;
   std::mutex mutex;
   std::condition_variable changed;
@@ -36,20 +40,30 @@ struct ConsumerState::Shared {
   }
 
   void consume(const Event& event) {
-    bool later = false;
-    for (std::size_t index = 0; index < event.message_count(); ++index) {
-      try {
-        const MessageView message(std::make_shared<const ViewState>(ViewState{event.message(index)}));
-        later |= listener(message) == ConsumeResult::Later;
-      } catch (const std::exception& error) {
-        log_listener_failure(error.what());
-        later = true;
-      } catch (...) {
-        log_listener_failure("something that is no std::exception");
-        later = true;
-      }
+    if (const auto warning = event.warning(); !warning.empty()) return warn(warning[0], warning[1]);
+    if (event.message_count() == 0) return;
+    ConsumeResult result = ConsumeResult::Later;
+    try {
+      std::vector<MessageView> messages;
+      messages.reserve(event.message_count());
+      for (std::size_t index = 0; index < event.message_count(); ++index)
+        messages.emplace_back(std::make_shared<const ViewState>(ViewState{event.message(index)}));
+      result = listener(messages);
+    } catch (const std::exception& error) {
+      log_listener_failure(error.what());
+    } catch (...) {
+      log_listener_failure("something that is no std::exception");
     }
-    event.reply(later);
+    answer(event, result);
+  }
+
+  void warn(const rust::String& name, const rust::String& message) const {
+    if (!on_warning) return log_warning(name, message);
+    try {
+      on_warning({name.data(), name.size()}, {message.data(), message.size()});
+    } catch (...) {
+      // Nothing depends on what a handler of warnings does.
+    }
   }
 
   static void log_listener_failure(const char* what) {
@@ -140,9 +154,24 @@ PushConsumerBuilder& PushConsumerBuilder::threads(unsigned count) {
   return *this;
 }
 
+PushConsumerBuilder& PushConsumerBuilder::on_warning(std::function<void(std::string_view, std::string_view)> handler) {
+  on_warning_ = std::move(handler);
+  return *this;
+}
+
 PushConsumer PushConsumerBuilder::start(Listener listener) {
+  return start_batches([listener = std::move(listener)](const std::vector<MessageView>& messages) {
+    for (const auto& message : messages) {
+      const auto result = listener(message);
+      if (result != ConsumeResult::Success) return result;  // those behind it come again, too
+    }
+    return ConsumeResult::Success;
+  });
+}
+
+PushConsumer PushConsumerBuilder::start_batches(BatchListener listener) {
   auto settings = detail::settings(options_);
-  auto shared = std::make_shared<detail::ConsumerState::Shared>(std::move(listener));
+  auto shared = std::make_shared<detail::ConsumerState::Shared>(std::move(listener), on_warning_);
   auto core = guarded([&] {
     auto made = client_->core->push_consumer(*settings, *shared->events);
     for (const auto& [topic, expression] : subscriptions_)
@@ -168,6 +197,10 @@ void PushConsumer::suspend() {
 
 void PushConsumer::resume() {
   guarded([&] { state_->core->resume(); });
+}
+
+std::vector<MessageQueue> PushConsumer::assignment() const {
+  return guarded([&] { return detail::queues(state_->core->assignment()); });
 }
 
 void PushConsumer::close(std::chrono::milliseconds timeout) { state_->close(timeout); }
@@ -215,5 +248,6 @@ std::int64_t MessageView::queue_offset() const { return state_->core->queue_offs
 std::chrono::system_clock::time_point MessageView::born_time() const { return time(state_->core->born_timestamp()); }
 std::chrono::system_clock::time_point MessageView::store_time() const { return time(state_->core->store_timestamp()); }
 std::int32_t MessageView::delivery_attempt() const { return state_->core->delivery_attempt(); }
+std::int32_t MessageView::flag() const { return state_->core->flag(); }
 
 }  // namespace libmq

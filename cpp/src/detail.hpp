@@ -42,6 +42,10 @@ inline std::int64_t millis(std::optional<std::chrono::milliseconds> timeout) { r
 rust::Box<Settings> settings(const Options& options);
 rust::Box<Outgoing> outgoing(const Message& message);
 SendReceipt receipt(const Receipt& made);
+QueueName name(const MessageQueue& queue);
+rust::Vec<QueueName> names(const std::vector<MessageQueue>& queues);
+std::vector<MessageQueue> queues(const rust::Vec<QueueName>& names);
+std::vector<MessageView> views(const Views& polled);
 
 /// Who waits for the end of an asynchronous call; its address is the call's tag.
 struct Waiter {
@@ -79,6 +83,37 @@ struct ViewState {
   rust::Box<View> core;
 };
 
+struct DeadLettersState {
+  std::shared_ptr<ClientState> client;
+  rust::Box<CoreDeadLetters> core;
+};
+
+/// A pull consumer, and the thread that tells of changed queues once somebody wants to know.
+struct PullerState {
+  PullerState(std::shared_ptr<ClientState> of, rust::Box<CorePuller> made);
+  PullerState(const PullerState&) = delete;
+  PullerState& operator=(const PullerState&) = delete;
+  ~PullerState();
+
+  /// Starts the consumer with the first call that needs it.
+  CorePuller& started();
+  void watch(const std::string& topic, PullConsumer::QueueChange changed);
+  void close(std::chrono::milliseconds timeout);
+
+  std::shared_ptr<ClientState> client;
+  rust::Box<CorePuller> core;
+
+ private:
+  void tell();
+
+  rust::Box<Events> events_;
+  std::mutex mutex_;
+  bool started_ = false;
+  std::vector<PullConsumer::QueueChange> watches_;
+  std::thread telling_;
+  pid_t owner_ = getpid();
+};
+
 struct BrokerState {
   rust::Box<CoreBroker> core;
 };
@@ -94,6 +129,8 @@ struct ConsumerState {
 
   void start(unsigned threads);
   void close(std::chrono::milliseconds timeout);
+
+  static void answer(const Event& event, ConsumeResult result) { event.reply(result.kind_, result.detail_); }
 
   std::shared_ptr<ClientState> client;
   rust::Box<CoreConsumer> core;

@@ -75,6 +75,9 @@ rust::Box<Outgoing> outgoing(const Message& message) {
     for (const auto& key : message.keys()) made->key(text(key));
     for (const auto& [name, value] : message.properties()) made->property(text(name), text(value));
     if (message.message_group()) made->message_group(text(*message.message_group()));
+    if (message.delay_level() != 0) made->delay_level(message.delay_level());
+    if (!message.wait_store()) made->wait_store(false);
+    if (message.flag() != 0) made->flag(message.flag());
     return made;
   });
 }

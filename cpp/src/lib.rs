@@ -4,9 +4,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use mq_binding::{
-    Broker, Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageView, Outcome,
-    Producer, PushConsumer, Queue, ReplyToken,
+    Broker, Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageQueue, MessageView,
+    Outcome, Producer, PushConsumer, Queue, QueueChange, ReplyToken, Warning,
 };
+
+mod pull;
+
+use pull::{CoreDeadLetters, CorePuller};
 
 #[cxx::bridge(namespace = "libmq::detail")]
 #[allow(unreachable_pub, reason = "cxx writes its items so")]
@@ -21,6 +25,14 @@ mod ffi {
         queue_id: i32,
         queue_offset: i64,
         status: i32,
+    }
+
+    /// One queue of a topic.
+    #[derive(Clone)]
+    struct QueueName {
+        topic: String,
+        broker_name: String,
+        queue_id: i32,
     }
 
     /// A property.
@@ -42,6 +54,9 @@ mod ffi {
         fn key(self: &mut Outgoing, key: &str);
         fn property(self: &mut Outgoing, name: &str, value: &str);
         fn message_group(self: &mut Outgoing, group: &str);
+        fn delay_level(self: &mut Outgoing, level: u32);
+        fn wait_store(self: &mut Outgoing, wait: bool);
+        fn flag(self: &mut Outgoing, flag: i32);
 
         type OutgoingList;
         fn outgoing_list_new() -> Box<OutgoingList>;
@@ -58,7 +73,10 @@ mod ffi {
         fn receipt(self: &Event) -> Receipt;
         fn message_count(self: &Event) -> usize;
         fn message(self: &Event, index: usize) -> Box<View>;
-        fn reply(self: &Event, later: bool);
+        fn reply(self: &Event, kind: i32, detail: i32);
+        fn warning(self: &Event) -> Vec<String>;
+        fn queues(self: &Event) -> Vec<QueueName>;
+        fn assigned(self: &Event) -> Vec<QueueName>;
 
         type View;
         fn topic(self: &View) -> &str;
@@ -76,6 +94,11 @@ mod ffi {
         fn born_timestamp(self: &View) -> i64;
         fn store_timestamp(self: &View) -> i64;
         fn delivery_attempt(self: &View) -> i32;
+        fn flag(self: &View) -> i32;
+
+        type Views;
+        fn count(self: &Views) -> usize;
+        fn view(self: &Views, index: usize) -> Box<View>;
 
         type CoreClient;
         fn client_new(settings: &Settings) -> Result<Box<CoreClient>>;
@@ -86,8 +109,26 @@ mod ffi {
             settings: &Settings,
             events: &Events,
         ) -> Result<Box<CoreConsumer>>;
+        fn pull_consumer(self: &CoreClient, settings: &Settings) -> Result<Box<CorePuller>>;
+        fn dead_letters(self: &CoreClient, group: &str) -> Result<Box<CoreDeadLetters>>;
 
         type CoreProducer;
+        fn queues(self: &CoreProducer, topic: &str) -> Result<Vec<QueueName>>;
+        fn send_to_queue(
+            self: &CoreProducer,
+            message: Box<Outgoing>,
+            queue: QueueName,
+            timeout: i64,
+        ) -> Result<Receipt>;
+        fn send_to_queue_async(
+            self: &CoreProducer,
+            message: Box<Outgoing>,
+            queue: QueueName,
+            timeout: i64,
+            events: &Events,
+            tag: u64,
+        ) -> Result<()>;
+        fn split_batch(self: &CoreProducer, messages: Box<OutgoingList>) -> Result<Vec<usize>>;
         fn send(self: &CoreProducer, message: Box<Outgoing>, timeout: i64) -> Result<Receipt>;
         fn send_batch(self: &CoreProducer, messages: Box<OutgoingList>, timeout: i64) -> Result<Receipt>;
         fn send_oneway(self: &CoreProducer, message: Box<Outgoing>) -> Result<()>;
@@ -112,8 +153,34 @@ mod ffi {
         fn start(self: &CoreConsumer) -> Result<()>;
         fn suspend(self: &CoreConsumer) -> Result<()>;
         fn resume(self: &CoreConsumer) -> Result<()>;
+        fn assignment(self: &CoreConsumer) -> Result<Vec<QueueName>>;
         fn close(self: &CoreConsumer, timeout: i64) -> Result<()>;
         fn listener_threw(what: &str);
+        fn log_warning(name: &str, message: &str);
+
+        type CorePuller;
+        fn subscribe(self: &CorePuller, topic: &str, expression: &str) -> Result<()>;
+        fn unsubscribe(self: &CorePuller, topic: &str) -> Result<()>;
+        fn assign(self: &CorePuller, queues: Vec<QueueName>) -> Result<()>;
+        fn start(self: &CorePuller) -> Result<()>;
+        fn poll(self: &CorePuller, timeout: i64) -> Result<Box<Views>>;
+        fn seek(self: &CorePuller, queue: QueueName, whence: i32, value: i64) -> Result<()>;
+        fn offset_for_time(self: &CorePuller, queue: QueueName, millis: i64) -> Result<i64>;
+        fn commit(self: &CorePuller) -> Result<()>;
+        fn commit_offsets(self: &CorePuller, queues: Vec<QueueName>, offsets: Vec<i64>) -> Result<()>;
+        fn committed(self: &CorePuller, queue: QueueName) -> Result<i64>;
+        fn position(self: &CorePuller, queue: QueueName) -> Result<i64>;
+        fn queues(self: &CorePuller, topic: &str) -> Result<Vec<QueueName>>;
+        fn assignment(self: &CorePuller) -> Result<Vec<QueueName>>;
+        fn pause(self: &CorePuller, queues: Vec<QueueName>) -> Result<()>;
+        fn resume(self: &CorePuller, queues: Vec<QueueName>) -> Result<()>;
+        fn watch(self: &CorePuller, topic: &str, events: &Events, tag: u64) -> Result<()>;
+        fn close(self: &CorePuller, timeout: i64) -> Result<()>;
+
+        type CoreDeadLetters;
+        fn read(self: &CoreDeadLetters, max: usize) -> Result<Box<Views>>;
+        fn rewind(self: &CoreDeadLetters) -> Result<()>;
+        fn resend(self: &CoreDeadLetters, letter: &View) -> Result<Receipt>;
 
         type CoreBroker;
         fn broker_start(settings: &Settings) -> Result<Box<CoreBroker>>;
@@ -218,6 +285,21 @@ impl Outgoing {
         self.change(|message| message.message_group(group));
     }
 
+    fn delay_level(&mut self, level: u32) {
+        self.change(|message| message.delay_level(level));
+    }
+
+    fn wait_store(&mut self, wait: bool) {
+        self.change(|message| message.wait_store(wait));
+    }
+
+    fn flag(&mut self, flag: i32) {
+        self.change(|mut message| {
+            message.flag = flag;
+            message
+        });
+    }
+
     fn into_message(self) -> Result<Message, Error> {
         self.0.ok_or_else(|| Error::new(mq_binding::ErrorCode::Internal, "a message was used twice"))
     }
@@ -265,6 +347,8 @@ impl Events {
 enum Event {
     Done { tag: u64, result: Result<Option<ffi::Receipt>, Error> },
     Messages { messages: Vec<MessageView>, token: Mutex<Option<ReplyToken>> },
+    Warning(Warning),
+    Queues { watch: u64, change: QueueChange },
     Other,
 }
 
@@ -281,6 +365,8 @@ impl From<CoreEvent> for Event {
             CoreEvent::Message { messages, token, .. } => {
                 Event::Messages { messages, token: Mutex::new(Some(token)) }
             }
+            CoreEvent::Warning { warning, .. } => Event::Warning(warning),
+            CoreEvent::QueueChange { watch, change } => Event::Queues { watch, change },
             _ => Event::Other,
         }
     }
@@ -288,7 +374,27 @@ impl From<CoreEvent> for Event {
 
 impl Event {
     fn tag(&self) -> u64 {
-        if let Event::Done { tag, .. } = self { *tag } else { 0 }
+        match self {
+            Event::Done { tag, .. } => *tag,
+            Event::Queues { watch, .. } => *watch,
+            _ => 0,
+        }
+    }
+
+    /// Name and text of a warning; empty for other events.
+    fn warning(&self) -> Vec<String> {
+        match self {
+            Event::Warning(warning) => vec![warning.code.name().to_owned(), warning.message.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn queues(&self) -> Vec<ffi::QueueName> {
+        if let Event::Queues { change, .. } = self { names(&change.queues) } else { Vec::new() }
+    }
+
+    fn assigned(&self) -> Vec<ffi::QueueName> {
+        if let Event::Queues { change, .. } = self { names(&change.assigned) } else { Vec::new() }
     }
 
     fn error(&self) -> String {
@@ -312,19 +418,21 @@ impl Event {
     fn message(&self, index: usize) -> Box<View> {
         // The caller counts with message_count.
         let Event::Messages { messages, .. } = self else { unreachable!("no message event") };
-        let message = messages[index].clone();
-        Box::new(View {
-            body: message.body(),
-            message_id: message.message_id().into_owned(),
-            offset_message_id: message.offset_message_id(),
-            message,
-        })
+        Box::new(View::from(messages[index].clone()))
     }
 
-    fn reply(&self, later: bool) {
+    /// Answers for the messages: 0 success, 1 later at a delay level (0: the broker's choice), 2 a pause of milliseconds (0: the
+    /// setting).
+    fn reply(&self, kind: i32, detail: i32) {
         let Event::Messages { token, .. } = self else { return };
         let token = token.lock().ok().and_then(|mut token| token.take());
-        let result = if later { ConsumeResult::Later { delay_level: None } } else { ConsumeResult::Success };
+        let result = match kind {
+            0 => ConsumeResult::Success,
+            1 => ConsumeResult::Later { delay_level: (detail != 0).then_some(detail) },
+            _ => ConsumeResult::Suspend {
+                duration: u64::try_from(detail).ok().filter(|millis| *millis > 0).map(Duration::from_millis),
+            },
+        };
         if let Some(token) = token {
             // It fails in a forked child only, which has no consumer.
             let _ = token.reply(result);
@@ -355,6 +463,46 @@ struct View {
     body: bytes::Bytes,
     message_id: String,
     offset_message_id: String,
+}
+
+impl From<MessageView> for View {
+    fn from(message: MessageView) -> View {
+        View {
+            body: message.body(),
+            message_id: message.message_id().into_owned(),
+            offset_message_id: message.offset_message_id(),
+            message,
+        }
+    }
+}
+
+/// Messages that were asked for.
+struct Views(Vec<MessageView>);
+
+impl Views {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn view(&self, index: usize) -> Box<View> {
+        // The caller counts with `count`.
+        Box::new(View::from(self.0[index].clone()))
+    }
+}
+
+fn names(queues: &[MessageQueue]) -> Vec<ffi::QueueName> {
+    let name = |queue: &MessageQueue| ffi::QueueName {
+        topic: queue.topic.to_string(),
+        broker_name: queue.broker_name.to_string(),
+        queue_id: queue.queue_id,
+    };
+    queues.iter().map(name).collect()
+}
+
+impl From<ffi::QueueName> for MessageQueue {
+    fn from(name: ffi::QueueName) -> MessageQueue {
+        MessageQueue { topic: name.topic, broker_name: name.broker_name, queue_id: name.queue_id }
+    }
 }
 
 impl View {
@@ -420,6 +568,10 @@ impl View {
     fn delivery_attempt(&self) -> i32 {
         self.message.delivery_attempt()
     }
+
+    fn flag(&self) -> i32 {
+        self.message.flag()
+    }
 }
 
 struct CoreClient(Client);
@@ -441,6 +593,14 @@ impl CoreClient {
         call(|| {
             self.0.push_consumer(&settings.0, &events.0, 0).map(|consumer| Box::new(CoreConsumer(consumer)))
         })
+    }
+
+    fn pull_consumer(&self, settings: &Settings) -> Result<Box<CorePuller>, Joined> {
+        call(|| self.0.pull_consumer(&settings.0).map(|consumer| Box::new(CorePuller(consumer))))
+    }
+
+    fn dead_letters(&self, group: &str) -> Result<Box<CoreDeadLetters>, Joined> {
+        call(|| self.0.dead_letters(group).map(|letters| Box::new(CoreDeadLetters(letters))))
     }
 }
 
@@ -480,6 +640,38 @@ impl CoreProducer {
         call(|| self.0.send_batch_async(messages.into_messages()?, duration(timeout), &events.0, tag))
     }
 
+    fn queues(&self, topic: &str) -> Result<Vec<ffi::QueueName>, Joined> {
+        call(|| self.0.queues(topic).map(|queues| names(&queues)))
+    }
+
+    fn send_to_queue(
+        &self,
+        message: Box<Outgoing>,
+        queue: ffi::QueueName,
+        timeout: i64,
+    ) -> Result<ffi::Receipt, Joined> {
+        call(|| self.0.send_to_queue(message.into_message()?, &queue.into(), duration(timeout)).map(receipt))
+    }
+
+    fn send_to_queue_async(
+        &self,
+        message: Box<Outgoing>,
+        queue: ffi::QueueName,
+        timeout: i64,
+        events: &Events,
+        tag: u64,
+    ) -> Result<(), Joined> {
+        call(|| {
+            let message = message.into_message()?;
+            self.0.send_to_queue_async(message, &queue.into(), duration(timeout), &events.0, tag)
+        })
+    }
+
+    /// The lengths of the lists that the messages are divided into.
+    fn split_batch(&self, messages: Box<OutgoingList>) -> Result<Vec<usize>, Joined> {
+        call(|| Ok(self.0.split_batch(messages.into_messages()?)?.iter().map(Vec::len).collect()))
+    }
+
     fn close(&self, timeout: i64) -> Result<(), Joined> {
         call(|| self.0.close(duration(timeout)))
     }
@@ -504,9 +696,17 @@ impl CoreConsumer {
         call(|| self.0.resume())
     }
 
+    fn assignment(&self) -> Result<Vec<ffi::QueueName>, Joined> {
+        call(|| self.0.assignment().map(|queues| names(&queues)))
+    }
+
     fn close(&self, timeout: i64) -> Result<(), Joined> {
         call(|| self.0.close(duration(timeout)))
     }
+}
+
+fn log_warning(name: &str, message: &str) {
+    tracing::warn!("{name}: {message}");
 }
 
 fn listener_threw(what: &str) {

@@ -155,6 +155,15 @@ class Message {
   /// Messages of one group go to one queue, in the order of their sending.
   Message& message_group(std::string value) & { return group_ = std::move(value), *this; }
   Message&& message_group(std::string value) && { return group_ = std::move(value), std::move(*this); }
+  /// Delays the delivery by one of the broker's levels, 1 to 18; 0 is no delay.
+  Message& delay_level(std::uint32_t value) & { return delay_level_ = value, *this; }
+  Message&& delay_level(std::uint32_t value) && { return delay_level_ = value, std::move(*this); }
+  /// Whether the receipt waits until the message is as safe as the broker is set to make it (the default).
+  Message& wait_store(bool value) & { return wait_store_ = value, *this; }
+  Message&& wait_store(bool value) && { return wait_store_ = value, std::move(*this); }
+  /// A number of the application's own that travels with it.
+  Message& flag(std::int32_t value) & { return flag_ = value, *this; }
+  Message&& flag(std::int32_t value) && { return flag_ = value, std::move(*this); }
 
   const std::string& topic() const noexcept { return topic_; }
   const std::string& body() const noexcept { return body_; }
@@ -162,6 +171,9 @@ class Message {
   const std::vector<std::string>& keys() const noexcept { return keys_; }
   const std::map<std::string, std::string>& properties() const noexcept { return properties_; }
   const std::optional<std::string>& message_group() const noexcept { return group_; }
+  std::uint32_t delay_level() const noexcept { return delay_level_; }
+  bool wait_store() const noexcept { return wait_store_; }
+  std::int32_t flag() const noexcept { return flag_; }
 
  private:
   std::string topic_;
@@ -170,6 +182,24 @@ class Message {
   std::vector<std::string> keys_;
   std::map<std::string, std::string> properties_;
   std::optional<std::string> group_;
+  std::uint32_t delay_level_ = 0;
+  bool wait_store_ = true;
+  std::int32_t flag_ = 0;
+};
+
+/// One queue of a topic at one broker.
+struct MessageQueue {
+  std::string topic;
+  std::string broker_name;
+  std::int32_t queue_id = 0;
+
+  friend bool operator==(const MessageQueue& a, const MessageQueue& b) {
+    return a.queue_id == b.queue_id && a.broker_name == b.broker_name && a.topic == b.topic;
+  }
+  friend bool operator!=(const MessageQueue& a, const MessageQueue& b) { return !(a == b); }
+  friend bool operator<(const MessageQueue& a, const MessageQueue& b) {
+    return std::tie(a.topic, a.broker_name, a.queue_id) < std::tie(b.topic, b.broker_name, b.queue_id);
+  }
 };
 
 /// How the broker stored a message; in all four cases it is stored.
@@ -192,6 +222,8 @@ namespace detail {
 struct ClientState;
 struct ProducerState;
 struct ConsumerState;
+struct PullerState;
+struct DeadLettersState;
 struct BrokerState;
 struct ViewState;
 }  // namespace detail
@@ -216,18 +248,52 @@ class MessageView {
   std::chrono::system_clock::time_point store_time() const;
   /// 1 for the first delivery.
   std::int32_t delivery_attempt() const;
+  /// The sender's own number for it.
+  std::int32_t flag() const;
+  /// The queue that it came from.
+  MessageQueue queue() const { return {std::string(topic()), std::string(broker_name()), queue_id()}; }
 
   explicit MessageView(std::shared_ptr<const detail::ViewState> state) : state_(std::move(state)) {}
 
  private:
+  friend class DeadLetters;
   std::shared_ptr<const detail::ViewState> state_;
 };
 
-/// What a listener decides.
-enum class ConsumeResult { Success, Later };
+/// What a listener decides: ConsumeResult::Success, ConsumeResult::Later, or one of the functions.
+class ConsumeResult {
+ public:
+  /// The message is done.
+  static const ConsumeResult Success;
+  /// It comes again later; the broker waits longer from one attempt to the next.
+  static const ConsumeResult Later;
+  /// It comes again after a delay level, 1 to 18; -1 moves it to the dead letters.
+  static constexpr ConsumeResult later(std::int32_t delay_level) { return {1, delay_level}; }
+  /// It comes again after a pause in which its queue waits, so that no message overtakes it; for consumers with
+  /// `consume_mode` orderly, to others the same as Later. 0: the setting `suspend_current_queue_time`.
+  static constexpr ConsumeResult suspend(std::chrono::milliseconds time = {}) {
+    return {2, static_cast<std::int32_t>(time.count())};
+  }
+
+  friend constexpr bool operator==(ConsumeResult a, ConsumeResult b) {
+    return a.kind_ == b.kind_ && a.detail_ == b.detail_;
+  }
+  friend constexpr bool operator!=(ConsumeResult a, ConsumeResult b) { return !(a == b); }
+
+ private:
+  friend struct detail::ConsumerState;
+  constexpr ConsumeResult(std::int32_t kind, std::int32_t detail) : kind_(kind), detail_(detail) {}
+  std::int32_t kind_;
+  std::int32_t detail_;
+};
+inline const ConsumeResult ConsumeResult::Success{0, 0};
+inline const ConsumeResult ConsumeResult::Later{1, 0};
 
 /// Called for each message, on one of the consumer's threads. Throwing means Later.
 using Listener = std::function<ConsumeResult(const MessageView&)>;
+
+/// Called for several messages of one queue at once, with one answer for all.
+using BatchListener = std::function<ConsumeResult(const std::vector<MessageView>&)>;
 
 /// Sends messages. Made by Client::producer.
 class Producer {
@@ -244,6 +310,16 @@ class Producer {
   /// block.
   using Done = std::function<void(const SendReceipt*, const Error*)>;
   void send_async(const Message& message, Done done, std::optional<std::chrono::milliseconds> timeout = {});
+  /// The queues that messages of a topic can be sent to.
+  std::vector<MessageQueue> queues(const std::string& topic);
+  /// Sends to just this queue; it is not tried elsewhere.
+  SendReceipt send(const Message& message, const MessageQueue& queue,
+                   std::optional<std::chrono::milliseconds> timeout = {});
+  std::future<SendReceipt> send_async(const Message& message, const MessageQueue& queue,
+                                      std::optional<std::chrono::milliseconds> timeout = {});
+  /// Divides messages of one topic into lists that can be sent as one, in order; each is as long as the setting
+  /// `max_message_size` allows.
+  std::vector<std::vector<Message>> split_batch(const std::vector<Message>& messages);
   /// Sends without an answer: returns when the message is on its way.
   void send_oneway(const Message& message);
   /// Waits for sends that are under way, then refuses new ones. Closing twice is fine.
@@ -262,6 +338,8 @@ class PushConsumer {
   void suspend();
   /// Goes on after suspend().
   void resume();
+  /// The queues that this member has now.
+  std::vector<MessageQueue> assignment() const;
   /// Lets running listeners end, commits and leaves the group. A listener that does not end in time is left behind,
   /// its message comes again, and TimeoutError is thrown once all else is closed. Closing twice is fine.
   void close(std::chrono::milliseconds timeout = std::chrono::seconds(10));
@@ -286,13 +364,18 @@ class PushConsumerBuilder {
   PushConsumerBuilder& set(std::string key, std::string value);
   /// How many threads call the listener (default 8).
   PushConsumerBuilder& threads(unsigned count);
+  /// What to do when something about the group is wrong, such as members with other subscriptions: called with name and
+  /// text, on one of the consumer's threads. Unless set, the log gets a warning.
+  PushConsumerBuilder& on_warning(std::function<void(std::string_view name, std::string_view message)> handler);
   /// Starts consuming.
   PushConsumer start(Listener listener);
+  /// Starts consuming with a listener that gets as many messages at once as `consume_message_batch_max_size` allows.
+  PushConsumer start_batches(BatchListener listener);
   /// Starts consuming with a listener that returns bool (true: Success) or nothing (Success).
   template <typename F>
   std::enable_if_t<!std::is_same_v<std::invoke_result_t<F, const MessageView&>, ConsumeResult>, PushConsumer> start(
       F listener) {
-    return start(Listener([listener = std::move(listener)](const MessageView& message) mutable {
+    return start(Listener([listener = std::move(listener)](const MessageView& message) mutable -> ConsumeResult {
       if constexpr (std::is_void_v<std::invoke_result_t<F, const MessageView&>>) {
         listener(message);
         return ConsumeResult::Success;
@@ -309,7 +392,77 @@ class PushConsumerBuilder {
   std::shared_ptr<detail::ClientState> client_;
   Options options_;
   std::vector<std::pair<std::string, std::string>> subscriptions_;
+  std::function<void(std::string_view, std::string_view)> on_warning_;
   unsigned threads_ = 8;
+};
+
+/// A consumer that is asked for messages: it either subscribes topics and shares their queues with its group, or is
+/// assigned queues by hand. Positions are committed from time to time (settings `auto_commit`, `auto_commit_interval`)
+/// or by commit(). Made by Client::pull_consumer. May be used by several threads, but one poll at a time.
+class PullConsumer {
+ public:
+  /// Takes part in a topic's messages: "*", or tags as in "a || b". Not together with assign().
+  void subscribe(const std::string& topic, const std::string& expression = "*");
+  /// Ends a subscription and leaves its queues.
+  void unsubscribe(const std::string& topic);
+  /// Takes just these queues, in place of those before. Not together with subscribe().
+  void assign(const std::vector<MessageQueue>& queues);
+  /// The next messages: those that are there, or the first that come within `timeout` (5 s unless given), else none.
+  std::vector<MessageView> poll(std::optional<std::chrono::milliseconds> timeout = {});
+  /// Goes on at an offset of an assigned queue.
+  void seek(const MessageQueue& queue, std::int64_t offset);
+  /// Goes on at the oldest message.
+  void seek_to_begin(const MessageQueue& queue);
+  /// Goes on behind the newest message.
+  void seek_to_end(const MessageQueue& queue);
+  /// Goes on with the first message that was stored at this time or later.
+  void seek_to_time(const MessageQueue& queue, std::chrono::system_clock::time_point time);
+  /// The offset of the first message that was stored at this time or later.
+  std::int64_t offset_for_time(const MessageQueue& queue, std::chrono::system_clock::time_point time);
+  /// Stops asking for messages of these queues, until resume().
+  void pause(const std::vector<MessageQueue>& queues);
+  /// Asks for messages of these queues again.
+  void resume(const std::vector<MessageQueue>& queues);
+  /// Commits what polls have given so far: from where the group is to go on.
+  void commit();
+  /// Commits these offsets.
+  void commit(const std::map<MessageQueue, std::int64_t>& offsets);
+  /// The offset that the group has committed for a queue, if any; brokers say 0 for a young queue.
+  std::optional<std::int64_t> committed(const MessageQueue& queue);
+  /// The offset of the next message that a poll would give of an assigned queue.
+  std::int64_t position(const MessageQueue& queue);
+  /// The queues of a topic.
+  std::vector<MessageQueue> queues(const std::string& topic);
+  /// The queues that this consumer has now.
+  std::vector<MessageQueue> assignment() const;
+  /// Calls `changed` with all queues of a topic and those of them that this consumer has, when either changes; on a
+  /// thread of the consumer. It must not throw and not close the consumer.
+  using QueueChange =
+      std::function<void(const std::vector<MessageQueue>& all, const std::vector<MessageQueue>& assigned)>;
+  void on_queue_change(const std::string& topic, QueueChange changed);
+  /// Commits, leaves the group and closes. Closing twice is fine.
+  void close(std::chrono::milliseconds timeout = std::chrono::seconds(10));
+
+  explicit PullConsumer(std::shared_ptr<detail::PullerState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<detail::PullerState> state_;
+};
+
+/// Reads a group's dead letters, from the oldest on, and sends them again. Reading changes nothing at the broker.
+class DeadLetters {
+ public:
+  /// The next ones, at most `max`, with the topic that they came from; none when all are read.
+  std::vector<MessageView> read(std::size_t max);
+  /// Reads from the oldest one again.
+  void rewind();
+  /// Sends a dead letter to the topic that it came from, as a new message. It stays among the dead letters.
+  SendReceipt resend(const MessageView& letter);
+
+  explicit DeadLetters(std::shared_ptr<detail::DeadLettersState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<detail::DeadLettersState> state_;
 };
 
 /// One per process and cluster, as a rule. Closing it closes everything made from it.
@@ -321,6 +474,10 @@ class Client {
 
   Producer producer(std::string group, Options options = {});
   PushConsumerBuilder push_consumer(std::string group, Options options = {});
+  /// Makes a consumer that asks for its messages itself; it joins its group when it subscribes.
+  PullConsumer pull_consumer(std::string group, Options options = {});
+  /// The dead letters of a consumer group: what was delivered as often as allowed and never accepted.
+  DeadLetters dead_letters(std::string group);
   void close(std::chrono::milliseconds timeout = std::chrono::seconds(10));
 
   Client(Client&&) noexcept = default;
