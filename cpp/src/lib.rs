@@ -4,13 +4,17 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use mq_binding::{
-    Broker, Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageQueue, MessageView,
-    Outcome, Producer, PushConsumer, Queue, QueueChange, ReplyToken, Warning,
+    Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageView, Outcome, Producer,
+    PushConsumer, Queue, QueueChange, ReplyToken, Warning,
 };
 
+mod broker;
 mod pull;
+mod view;
 
+use broker::{CoreBroker, broker_start};
 use pull::{CoreDeadLetters, CorePuller};
+use view::{View, Views, names};
 
 #[cxx::bridge(namespace = "libmq::detail")]
 #[allow(unreachable_pub, reason = "cxx writes its items so")]
@@ -458,122 +462,6 @@ fn receipt(made: mq_binding::SendReceipt) -> ffi::Receipt {
     }
 }
 
-struct View {
-    message: MessageView,
-    body: bytes::Bytes,
-    message_id: String,
-    offset_message_id: String,
-}
-
-impl From<MessageView> for View {
-    fn from(message: MessageView) -> View {
-        View {
-            body: message.body(),
-            message_id: message.message_id().into_owned(),
-            offset_message_id: message.offset_message_id(),
-            message,
-        }
-    }
-}
-
-/// Messages that were asked for.
-struct Views(Vec<MessageView>);
-
-impl Views {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn view(&self, index: usize) -> Box<View> {
-        // The caller counts with `count`.
-        Box::new(View::from(self.0[index].clone()))
-    }
-}
-
-fn names(queues: &[MessageQueue]) -> Vec<ffi::QueueName> {
-    let name = |queue: &MessageQueue| ffi::QueueName {
-        topic: queue.topic.to_string(),
-        broker_name: queue.broker_name.to_string(),
-        queue_id: queue.queue_id,
-    };
-    queues.iter().map(name).collect()
-}
-
-impl From<ffi::QueueName> for MessageQueue {
-    fn from(name: ffi::QueueName) -> MessageQueue {
-        MessageQueue { topic: name.topic, broker_name: name.broker_name, queue_id: name.queue_id }
-    }
-}
-
-impl View {
-    fn topic(&self) -> &str {
-        self.message.topic()
-    }
-
-    fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    fn tag(&self) -> &str {
-        self.message.tag().unwrap_or_default()
-    }
-
-    fn keys(&self) -> Vec<String> {
-        self.message.keys().map(str::to_owned).collect()
-    }
-
-    fn properties(&self) -> Vec<ffi::Pair> {
-        self.message
-            .properties()
-            .map(|(name, value)| ffi::Pair { name: name.to_owned(), value: value.to_owned() })
-            .collect()
-    }
-
-    fn property(&self, name: &str) -> String {
-        self.message.property(name).unwrap_or_default().to_owned()
-    }
-
-    fn message_group(&self) -> &str {
-        self.message.message_group().unwrap_or_default()
-    }
-
-    fn message_id(&self) -> &str {
-        &self.message_id
-    }
-
-    fn offset_message_id(&self) -> &str {
-        &self.offset_message_id
-    }
-
-    fn broker_name(&self) -> &str {
-        self.message.broker_name()
-    }
-
-    fn queue_id(&self) -> i32 {
-        self.message.queue_id()
-    }
-
-    fn queue_offset(&self) -> i64 {
-        self.message.queue_offset()
-    }
-
-    fn born_timestamp(&self) -> i64 {
-        self.message.born_timestamp()
-    }
-
-    fn store_timestamp(&self) -> i64 {
-        self.message.store_timestamp()
-    }
-
-    fn delivery_attempt(&self) -> i32 {
-        self.message.delivery_attempt()
-    }
-
-    fn flag(&self) -> i32 {
-        self.message.flag()
-    }
-}
-
 struct CoreClient(Client);
 
 fn client_new(settings: &Settings) -> Result<Box<CoreClient>, Joined> {
@@ -711,78 +599,6 @@ fn log_warning(name: &str, message: &str) {
 
 fn listener_threw(what: &str) {
     tracing::warn!("a listener threw: {what}; its message is delivered again later");
-}
-
-struct CoreBroker(Broker);
-
-fn broker_start(settings: &Settings) -> Result<Box<CoreBroker>, Joined> {
-    call(|| Broker::start(&settings.0).map(|broker| Box::new(CoreBroker(broker))))
-}
-
-impl CoreBroker {
-    fn address(&self) -> Result<String, Joined> {
-        call(|| self.0.address())
-    }
-
-    fn broker_address(&self) -> Result<String, Joined> {
-        call(|| self.0.broker_address())
-    }
-
-    fn data_dir(&self) -> Result<String, Joined> {
-        call(|| self.0.data_dir().map(|path| path.display().to_string()))
-    }
-
-    fn create_topic(&self, name: &str, queues: i32) -> Result<(), Joined> {
-        call(|| self.0.create_topic(name, queues))
-    }
-
-    fn kill(&self) -> Result<(), Joined> {
-        call(|| self.0.kill())
-    }
-
-    fn restart(&self) -> Result<(), Joined> {
-        call(|| self.0.restart())
-    }
-
-    fn stop(&self) -> Result<(), Joined> {
-        call(|| self.0.stop(None))
-    }
-
-    fn fail_next(&self, request: &str, response: &str, times: u32) -> Result<(), Joined> {
-        call(|| self.0.fail_next(request, response, times))
-    }
-
-    fn delay_next(&self, request: &str, millis: u64, times: u32) -> Result<(), Joined> {
-        call(|| self.0.delay_next(request, Duration::from_millis(millis), times))
-    }
-
-    fn drop_next(&self, request: &str, times: u32) -> Result<(), Joined> {
-        call(|| self.0.drop_next(request, times))
-    }
-
-    fn lose_answer_next(&self, request: &str, times: u32) -> Result<(), Joined> {
-        call(|| self.0.lose_answer_next(request, times))
-    }
-
-    fn refuse_connections(&self, refuse: bool) -> Result<(), Joined> {
-        call(|| self.0.refuse_connections(refuse))
-    }
-
-    fn clear_faults(&self) -> Result<(), Joined> {
-        call(|| self.0.clear_faults())
-    }
-
-    fn advance_clock(&self, millis: u64) -> Result<(), Joined> {
-        call(|| self.0.advance_clock(Duration::from_millis(millis)))
-    }
-
-    fn set_clock(&self, millis: i64) -> Result<(), Joined> {
-        call(|| self.0.set_clock(millis))
-    }
-
-    fn clock(&self) -> Result<i64, Joined> {
-        call(|| self.0.clock())
-    }
 }
 
 fn set_log(level: i32, handler: cxx::UniquePtr<ffi::LogHandler>) -> Result<(), Joined> {

@@ -2,7 +2,8 @@
 
 use mq_binding::{DeadLetters, Error, ErrorCode, MessageQueue, PullConsumer, Seek};
 
-use crate::{Events, Joined, View, Views, call, duration, ffi, names, receipt};
+use crate::view::{View, Views, names};
+use crate::{Events, Joined, call, duration, ffi, receipt};
 
 pub(crate) struct CorePuller(pub(crate) PullConsumer);
 

@@ -76,19 +76,39 @@ libmq::Message message(const json& fields, const std::string& topic) {
   const json properties = fields.value("properties", json::object());
   for (const auto& [name, value] : properties.items()) made.property(name, value.get<std::string>());
   if (fields.contains("message_group")) made.message_group(fields["message_group"].get<std::string>());
+  made.delay_level(fields.value("delay_level", 0U));
   return made;
 }
 
 libmq::Message message(const json& fields) { return message(fields, fields.at("topic").get<std::string>()); }
 
-json receipt(const libmq::SendReceipt& made) {
+json plain_receipt(const libmq::SendReceipt& made) {
   static const char* const names[] = {"Ok", "FlushDiskTimeout", "FlushSlaveTimeout", "SlaveNotAvailable"};
-  return {{"receipt",
-           {{"message_id", made.message_id},
-            {"offset_message_id", made.offset_message_id},
-            {"queue_id", made.queue_id},
-            {"queue_offset", made.queue_offset},
-            {"status", names[static_cast<int>(made.status)]}}}};
+  return {{"message_id", made.message_id},
+          {"offset_message_id", made.offset_message_id},
+          {"queue_id", made.queue_id},
+          {"queue_offset", made.queue_offset},
+          {"status", names[static_cast<int>(made.status)]}};
+}
+
+json receipt(const libmq::SendReceipt& made) { return {{"receipt", plain_receipt(made)}}; }
+
+libmq::MessageQueue queue(const json& fields) {
+  return {fields.at("topic").get<std::string>(), fields.at("broker_name").get<std::string>(),
+          fields.at("queue_id").get<std::int32_t>()};
+}
+
+std::vector<libmq::MessageQueue> queues(const json& list) {
+  std::vector<libmq::MessageQueue> all;
+  for (const auto& fields : list) all.push_back(queue(fields));
+  return all;
+}
+
+json shown(const std::vector<libmq::MessageQueue>& queues) {
+  json list = json::array();
+  for (const auto& one : queues)
+    list.push_back({{"topic", one.topic}, {"broker_name", one.broker_name}, {"queue_id", one.queue_id}});
+  return list;
 }
 
 json view(const libmq::MessageView& got) {
@@ -108,7 +128,20 @@ json view(const libmq::MessageView& got) {
                  {"store_timestamp", millis(got.store_time())},
                  {"delivery_attempt", got.delivery_attempt()}};
   if (const auto tag = got.tag()) fields["tag"] = *tag;
+  if (const auto group = got.message_group()) fields["message_group"] = *group;
   return fields;
+}
+
+json views(const std::vector<libmq::MessageView>& all) {
+  json list = json::array();
+  for (const auto& one : all) list.push_back(view(one));
+  return list;
+}
+
+std::vector<libmq::Message> messages(const json& request) {
+  std::vector<libmq::Message> all;
+  for (const auto& fields : request.at("messages")) all.push_back(message(fields));
+  return all;
 }
 
 json describe(const libmq::Error& error, const char* name) {
@@ -200,21 +233,27 @@ struct Behaviour {
   std::uint64_t reported = 0;
   bool closed = false;
 
-  libmq::ConsumeResult operator()(const libmq::MessageView& got) {
+  libmq::ConsumeResult operator()(const std::vector<libmq::MessageView>& all) {
     int before = 0;
     {
       const std::lock_guard<std::mutex> guard(mutex);
-      before = seen[std::string(got.message_id())]++;
-      ++received;
+      before = seen[std::string(all.front().message_id())]++;
+      received += all.size();
     }
-    if (!wanted.value("quiet", false)) print({{"event", "message"}, {"consumer", consumer}, {"message", view(got)}});
+    if (!wanted.value("quiet", false)) {
+      for (const auto& got : all)
+        print({{"event", "message"}, {"consumer", consumer}, {"message", view(got)}, {"batch", all.size()}});
+    }
     if (wanted.value("hang", false)) {
       std::unique_lock<std::mutex> guard(mutex);
       changed.wait(guard, [&] { return closed; });
     }
     if (const int delay = wanted.value("delay", 0)) std::this_thread::sleep_for(std::chrono::milliseconds(delay));
     if (before < wanted.value("throw_first", 0)) throw std::runtime_error("as the scenario asks");
+    if (before < wanted.value("suspend_first", 0))
+      return libmq::ConsumeResult::suspend(std::chrono::milliseconds(wanted.value("suspend", 0)));
     const bool later = wanted.value("always_later", false) || before < wanted.value("later_first", 0);
+    if (later && wanted.contains("later_level")) return libmq::ConsumeResult::later(wanted["later_level"]);
     return later ? libmq::ConsumeResult::Later : libmq::ConsumeResult::Success;
   }
 
@@ -282,6 +321,39 @@ class Runner {
       return send_load(request);
     } else if (op == "consumer.open") {
       open_consumer(request);
+    } else if (op == "producer.queues") {
+      return {{"queues", shown(get(producers_, request.at("producer")).queues(request.at("topic")))}};
+    } else if (op == "send_split") {
+      libmq::Producer producer = get(producers_, request.at("producer"));
+      json all = json::array();
+      for (const auto& list : producer.split_batch(messages(request)))
+        all.push_back(plain_receipt(producer.send(list)));
+      return {{"receipts", all}};
+    } else if (op == "consumer.suspend") {
+      get(consumers_, request.at("consumer"))->consumer.suspend();
+    } else if (op == "consumer.resume") {
+      get(consumers_, request.at("consumer"))->consumer.resume();
+    } else if (op.rfind("pull.", 0) == 0) {
+      return pull(op.substr(5), request);
+    } else if (op == "dead_letters.read") {
+      auto dead = get(clients_, request.at("client"))->dead_letters(request.at("group"));
+      return {{"messages", views(dead.read(request.at("max")))}};
+    } else if (op == "dead_letters.resend") {
+      auto dead = get(clients_, request.at("client"))->dead_letters(request.at("group"));
+      json all = json::array();
+      for (const auto& letter : dead.read(request.at("max"))) all.push_back(plain_receipt(dead.resend(letter)));
+      return {{"receipts", all}};
+    } else if (op == "broker.fault") {
+      fault(get(brokers_, request.at("broker"))->faults(), request);
+    } else if (op == "broker.refuse_connections") {
+      get(brokers_, request.at("broker"))->faults().refuse_connections(request.at("refuse"));
+    } else if (op == "broker.clear_faults") {
+      get(brokers_, request.at("broker"))->faults().clear();
+    } else if (op == "broker.advance_clock") {
+      auto clock = get(brokers_, request.at("broker"))->clock();
+      clock.advance(std::chrono::milliseconds(request.at("by").get<std::int64_t>()));
+      const auto now = clock.now().time_since_epoch();
+      return {{"now", std::chrono::duration_cast<std::chrono::milliseconds>(now).count()}};
     } else if (op == "consumer.close") {
       get(consumers_, request.at("consumer"))->close();
     } else if (op == "broker.start") {
@@ -318,6 +390,7 @@ class Runner {
   void close() {
     for (auto& [name, consumer] : consumers_) attempt([made = consumer] { return made->close(), json::object(); });
     consumers_.clear();
+    pullers_.clear();
     producers_.clear();
     clients_.clear();
     brokers_.clear();
@@ -353,16 +426,20 @@ class Runner {
       producer.send_oneway(sent);
       return json::object();
     }
+    if (request.contains("queue")) {
+      const auto to = queue(request["queue"]);
+      if (mode == "async") return receipt(producer.send_async(sent, to, timeout(request)).get());
+      return receipt(producer.send(sent, to, timeout(request)));
+    }
     if (mode == "async") return receipt(producer.send_async(sent, timeout(request)).get());
     return receipt(producer.send(sent, timeout(request)));
   }
 
   json send_list(const json& request) {
     libmq::Producer producer = get(producers_, request.at("producer"));
-    std::vector<libmq::Message> messages;
-    for (const auto& fields : request.at("messages")) messages.push_back(message(fields));
-    if (request.at("mode") == "async") return receipt(producer.send_async(messages).get());
-    return receipt(producer.send(messages));
+    const auto list = messages(request);
+    if (request.at("mode") == "async") return receipt(producer.send_async(list).get());
+    return receipt(producer.send(list));
   }
 
   json send_file(const json& request) {
@@ -410,11 +487,88 @@ class Runner {
     for (const auto& [topic, expression] : request.at("subscriptions").items()) {
       builder.subscribe(topic, expression.get<std::string>());
     }
+    builder.on_warning([name = behaviour->consumer](std::string_view code, std::string_view text) {
+      print({{"event", "warning"}, {"consumer", name}, {"message", std::string(code) + ": " + std::string(text)}});
+    });
     auto consumer =
-        builder.start(libmq::Listener([behaviour](const libmq::MessageView& got) { return (*behaviour)(got); }));
+        builder.start_batches([behaviour](const std::vector<libmq::MessageView>& all) { return (*behaviour)(all); });
     const auto made = std::make_shared<Consumer>(Consumer{behaviour, std::move(consumer), {}});
     if (behaviour->wanted.value("quiet", false)) made->reporter = std::thread([behaviour] { behaviour->report(); });
     put(consumers_, request.at("consumer"), made);
+  }
+
+  json pull(const std::string& op, const json& request) {
+    const std::string name = request.at("consumer");
+    if (op == "open") {
+      auto made = get(clients_, request.at("client"))->pull_consumer(request.at("group"), options(request));
+      const json subscriptions = request.value("subscriptions", json::object());
+      for (const auto& [topic, expression] : subscriptions.items()) {
+        made.subscribe(topic, expression.get<std::string>());
+        made.on_queue_change(topic, [name](const auto&, const auto& assigned) {
+          print({{"event", "queues"}, {"consumer", name}, {"queues", shown(assigned)}});
+        });
+      }
+      put(pullers_, name, made);
+      return json::object();
+    }
+    auto consumer = get(pullers_, name);
+    if (op == "assign") {
+      consumer.assign(queues(request.at("queues")));
+    } else if (op == "queues") {
+      return {{"queues", shown(consumer.queues(request.at("topic")))}};
+    } else if (op == "assignment") {
+      return {{"queues", shown(consumer.assignment())}};
+    } else if (op == "poll") {
+      return {{"messages", views(consumer.poll(timeout(request)))}};
+    } else if (op == "seek") {
+      const auto& to = request.at("to");
+      if (to.is_number()) {
+        consumer.seek(queue(request.at("queue")), to.get<std::int64_t>());
+      } else if (to == "begin") {
+        consumer.seek_to_begin(queue(request.at("queue")));
+      } else {
+        consumer.seek_to_end(queue(request.at("queue")));
+      }
+    } else if (op == "offset_for_time") {
+      const std::chrono::system_clock::time_point time(
+          std::chrono::milliseconds(request.at("timestamp").get<std::int64_t>()));
+      return {{"offset", consumer.offset_for_time(queue(request.at("queue")), time)}};
+    } else if (op == "pause") {
+      consumer.pause(queues(request.at("queues")));
+    } else if (op == "resume") {
+      consumer.resume(queues(request.at("queues")));
+    } else if (op == "commit" && request.contains("offsets")) {
+      std::map<libmq::MessageQueue, std::int64_t> offsets;
+      for (const auto& one : request["offsets"]) offsets[queue(one.at("queue"))] = one.at("offset");
+      consumer.commit(offsets);
+    } else if (op == "commit") {
+      consumer.commit();
+    } else if (op == "committed") {
+      const auto offset = consumer.committed(queue(request.at("queue")));
+      return {{"offset", offset ? json(*offset) : json(nullptr)}};
+    } else if (op == "position") {
+      return {{"offset", consumer.position(queue(request.at("queue")))}};
+    } else if (op == "close") {
+      consumer.close();
+    } else {
+      throw std::runtime_error("the C++ runner does not know the request 'pull." + op + "'");
+    }
+    return json::object();
+  }
+
+  static void fault(libmq::testing::Faults faults, const json& request) {
+    const std::string name = request.at("request");
+    const std::string kind = request.at("kind");
+    const std::uint32_t times = request.at("times");
+    if (kind == "fail") {
+      faults.fail_next(name, request.at("code").get<std::string>(), times);
+    } else if (kind == "delay") {
+      faults.delay_next(name, std::chrono::milliseconds(request.at("delay").get<int>()), times);
+    } else if (kind == "drop") {
+      faults.drop_next(name, times);
+    } else {
+      faults.lose_answer_next(name, times);
+    }
   }
 
   json fork_and_send(const json& request) {
@@ -445,6 +599,7 @@ class Runner {
   std::map<std::string, std::shared_ptr<libmq::Client>> clients_;
   std::map<std::string, libmq::Producer> producers_;
   std::map<std::string, std::shared_ptr<Consumer>> consumers_;
+  std::map<std::string, libmq::PullConsumer> pullers_;
   std::map<std::string, std::shared_ptr<libmq::testing::Broker>> brokers_;
 };
 
