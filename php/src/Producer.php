@@ -130,12 +130,9 @@ final class Producer
      */
     public function splitBatch(array $messages): array
     {
-        if ($messages === []) {
-            return [];
-        }
         return $this->withMessages($messages, function (CData $all) use ($messages): array {
             $ffi = Library::get();
-            $lengths = $ffi->new('size_t[' . count($messages) . ']') ?? throw new \LogicException('no type size_t');
+            $lengths = $ffi->new('size_t[' . max(1, count($messages)) . ']') ?? throw new \LogicException('no type size_t');
             $count = $ffi->new('size_t') ?? throw new \LogicException('no type size_t');
             Library::check($ffi->mq_producer_split_batch($this->handle, $all, count($messages), $lengths, \FFI::addr($count)));
             $lists = [];
