@@ -98,7 +98,7 @@ TEST(PushConsumer, TakesBatches) {
   std::unique_lock<std::mutex> guard(mutex);
   ASSERT_TRUE(changed.wait_for(guard, 60s, [&] { return total >= 20; }));
   guard.unlock();
-  EXPECT_EQ(consumer.assignment().size(), 1U);
+  EXPECT_GE(consumer.assignment().size(), 1U);  // and the queue of retries
   consumer.close();
   EXPECT_EQ(total, 20U);
   EXPECT_GT(*std::max_element(sizes.begin(), sizes.end()), 1U);

@@ -207,8 +207,12 @@ impl Producer {
     /// Divides messages into lists that [`Producer::send_batch`] takes, their order kept. Sends nothing.
     ///
     /// # Errors
-    /// As [`mq_client::Producer::split_batch`]; FORKED.
+    /// As [`mq_client::Producer::split_batch`]; ARGUMENT also for no message at all; FORKED.
     pub fn split_batch(&self, messages: Vec<Message>) -> Result<Vec<Vec<Message>>, Error> {
+        if messages.is_empty() {
+            let message = "the list of messages is empty; pass at least one message";
+            return Err(Error::new(ErrorCode::Argument, message));
+        }
         self.0.get()?.producer.split_batch(messages)
     }
 
