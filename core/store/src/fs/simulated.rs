@@ -485,7 +485,8 @@ impl FileSystem for SimulatedFiles {
     }
 
     fn space(&self, _path: &Path) -> io::Result<DiskSpace> {
-        let world = self.world.lock();
+        let mut world = self.world.lock();
+        world.calls += 1;
         if let Some(percent) = world.used_percent {
             return Ok(DiskSpace {
                 used: u64::from(percent),
