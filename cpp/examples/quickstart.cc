@@ -1,4 +1,4 @@
-// Sends a message and consumes it, on a broker inside this process.
+// Sends a message, consumes it and reads it again in another group, on a broker inside this process.
 
 #include <future>
 #include <iostream>
@@ -19,4 +19,12 @@ int main() {
           .subscribe("orders", "paid || refunded")
           .start([&](const libmq::MessageView& message) { arrived.set_value(std::string(message.body())); });
   std::cout << "got " << arrived.get_future().get() << "\n";
+
+  // Another group reads at its own pace, from a place of its choice, and says how far it came.
+  auto audit = client.pull_consumer("audit", {{"auto_commit", "false"}});
+  const libmq::MessageQueue queue{receipt.topic, receipt.broker_name, receipt.queue_id};
+  audit.assign({queue});
+  audit.seek(queue, receipt.queue_offset);
+  for (const auto& message : audit.poll()) std::cout << "audited order " << message.keys().at(0) << "\n";
+  audit.commit();
 }

@@ -1,7 +1,7 @@
 <?php
 
 /**
- * Sends three orders and bills those that are paid.
+ * Sends three orders, bills those that are paid, and audits all.
  *
  *   php orders.php 127.0.0.1:9876      (without an address: against a broker inside this process)
  */
@@ -29,3 +29,15 @@ $consumer->run(function (MessageView $message) use ($consumer): void {
     echo "billed order {$message->keys[0]}: {$message->body}\n"; // charge the customer here
     $consumer->stop();
 });
+
+// Another group reads all orders at its own pace, from the first one on, and says how far it came.
+$audit = $client->pullConsumer(group: 'audit', settings: ['consume_from_where' => 'first', 'auto_commit' => false]);
+$audit->subscribe('orders');
+$read = 0;
+foreach ($audit->messages() as $message) {
+    echo "audited order {$message->keys[0]} of queue {$message->queueId}\n";
+    if (++$read === 3) {
+        break;
+    }
+}
+$audit->commit();

@@ -282,6 +282,7 @@ final class TroubleTest extends World
         exec('AUTOLOAD=' . escapeshellarg((string) $autoload) . ' ' . PHP_BINARY . ' ' . escapeshellarg(__DIR__ . '/../examples/orders.php') . ' 2>&1', $output, $status);
         self::assertSame(0, $status, implode("\n", $output));
         self::assertContains('billed order 42: 42 apples', $output);
+        self::assertCount(3, preg_grep('/^audited order 4[123] of queue \d$/', $output) ?: [], implode("\n", $output));
     }
 
     public function testFaultsOnRequest(): void

@@ -1,4 +1,4 @@
-// Orders: sends three orders and bills those that are paid.
+// Orders: sends three orders, bills those that are paid, and audits all.
 //
 //   dotnet run -- 127.0.0.1:9876      (without an address: against a broker inside this process)
 using System;
@@ -36,5 +36,24 @@ internal static class Program
                 return ConsumeResult.Success;
             });
         Console.WriteLine(await billed.Task);
+
+        // Another group reads all orders at its own pace, from the first one on, and says how far it came.
+        await using var audit = await client.CreatePullConsumerAsync(new PullConsumerOptions
+        {
+            Group = "audit",
+            Subscriptions = { ["orders"] = "*" },
+            AutoCommit = false,
+            Settings = { ["consume_from_where"] = "first" },
+        });
+        var read = 0;
+        await foreach (var message in audit.MessagesAsync())
+        {
+            Console.WriteLine($"audited order {message.Keys[0]} of queue {message.QueueId}");
+            if (++read == 3)
+            {
+                break;
+            }
+        }
+        await audit.CommitAsync();
     }
 }

@@ -75,6 +75,10 @@ namespace LibMq.Tests
             process.WaitForExit();
             Check.Equal(0, process.ExitCode, "exit code");
             Check.That(output.Contains("billed order 42: 42 apples"), $"a bill in: {output}");
+            foreach (var id in new[] { 41, 42, 43 })
+            {
+                Check.That(output.Contains($"audited order {id} "), $"order {id} audited in: {output}");
+            }
         }
 
         private async Task EndsAsync(string part, Action<Process> act, int code)
