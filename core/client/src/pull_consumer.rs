@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -64,8 +64,9 @@ pub(crate) struct Inner {
     /// Number of the latest poll, or of the commit by hand after it.
     polls: AtomicU64,
     tasks: Tasks,
-    cached_messages: AtomicUsize,
-    cached_bytes: AtomicUsize,
+    /// Below 0 for a moment if messages are taken before they are counted.
+    cached_messages: AtomicIsize,
+    cached_bytes: AtomicIsize,
     /// Told when the cache of all queues has room again.
     room: Notify,
     watchers: Watchers,
@@ -378,8 +379,8 @@ impl Inner {
             polling: tokio::sync::Mutex::new(()),
             polls: AtomicU64::new(0),
             tasks: Tasks::new(client.runtime.clone()),
-            cached_messages: AtomicUsize::new(0),
-            cached_bytes: AtomicUsize::new(0),
+            cached_messages: AtomicIsize::new(0),
+            cached_bytes: AtomicIsize::new(0),
             room: Notify::new(),
             watchers: Watchers::default(),
             plain_pull: AtomicBool::new(false),
@@ -460,8 +461,8 @@ impl Inner {
     /// Caches what a pull brought.
     fn keep(&self, queue: &Arc<Assigned>, turn: u64, entries: Vec<Entry>, next: i64) {
         let (load, list) = queue.put(turn, entries, next);
-        self.cached_messages.fetch_add(load.messages, Ordering::Relaxed);
-        self.cached_bytes.fetch_add(load.bytes, Ordering::Relaxed);
+        self.cached_messages.fetch_add(load.messages.cast_signed(), Ordering::Relaxed);
+        self.cached_bytes.fetch_add(load.bytes.cast_signed(), Ordering::Relaxed);
         if list {
             self.list(queue.clone());
         }
@@ -477,8 +478,8 @@ impl Inner {
             return;
         }
         let full = !self.has_room();
-        self.cached_messages.fetch_sub(load.messages, Ordering::Relaxed);
-        self.cached_bytes.fetch_sub(load.bytes, Ordering::Relaxed);
+        self.cached_messages.fetch_sub(load.messages.cast_signed(), Ordering::Relaxed);
+        self.cached_bytes.fetch_sub(load.bytes.cast_signed(), Ordering::Relaxed);
         if full {
             self.room.notify_waiters();
         }
@@ -486,8 +487,9 @@ impl Inner {
 
     /// Whether the cache of all queues has room.
     fn has_room(&self) -> bool {
-        self.cached_messages.load(Ordering::Relaxed) < self.config.pull_threshold_for_all
-            && self.cached_bytes.load(Ordering::Relaxed) < self.config.pull_threshold_size_total * MEBIBYTE
+        let bytes = self.config.pull_threshold_size_total * MEBIBYTE;
+        self.cached_messages.load(Ordering::Relaxed) < self.config.pull_threshold_for_all.cast_signed()
+            && self.cached_bytes.load(Ordering::Relaxed) < bytes.cast_signed()
     }
 
     fn pull_code(&self) -> RequestCode {
