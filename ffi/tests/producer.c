@@ -59,7 +59,9 @@ static void asynchronous(struct world *world, mq_producer *producer) {
         for (i = 0; i < count; i++) {
             const mq_receipt *receipt = mq_event_receipt(events[i]);
             tag = mq_event_tag(events[i]);
-            CHECK(mq_event_kind(events[i]) == MQ_EVENT_DONE && mq_event_error(events[i]) == NULL);
+            if (!CHECK(mq_event_kind(events[i]) == MQ_EVENT_DONE && mq_event_error(events[i]) == NULL)) {
+                fprintf(stderr, "    %s\n", mq_error_message(mq_event_error(events[i]), NULL));
+            }
             CHECK(tag < COUNT && !seen[tag]++);
             CHECK(mq_receipt_queue_offset(receipt) >= 0 && mq_receipt_message_id(receipt, NULL) != NULL);
             /* What does not fit the kind is empty. */
