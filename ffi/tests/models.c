@@ -65,7 +65,8 @@ static void to_everybody(struct world *world, mq_producer *producer) {
     FAILS(mq_push_consumer_start(second, LONG_MS), MQ_ERR_STATE);
     mq_push_consumer_free(second);
     snprintf(other_directory, sizeof other_directory, "%s/other", directory);
-    second = consumer_of(other, second_queue, "news", "message_model", "BROADCASTING", "offset_dir", other_directory, NULL);
+    second =
+        consumer_of(other, second_queue, "news", "message_model", "BROADCASTING", "offset_dir", other_directory, NULL);
     OK(mq_push_consumer_start(second, LONG_MS));
     send_text(producer, "news", "to all", NULL);
     answer(expect(world->queue, "to all"), MQ_CONSUME_SUCCESS, 0);
