@@ -79,7 +79,7 @@ class Theirs:
 
     def produce(self, namesrv: str, group: str) -> None:
         """See `Member`."""
-        self.peer.call("producer", name="load", namesrv=namesrv, group=group)
+        self.peer.call("producer", name="load", namesrv=namesrv, group=group, timeout_ms=10_000)
 
     def stop_producing(self) -> None:
         """Closes the producer."""

@@ -152,7 +152,7 @@ func instance(name string) string {
 }
 
 func (p *peer) producer(c *command) error {
-	timeout := 10 * time.Second
+	timeout := 30 * time.Second
 	if c.TimeoutMs > 0 {
 		timeout = time.Duration(c.TimeoutMs) * time.Millisecond
 	}

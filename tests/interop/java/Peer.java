@@ -52,6 +52,9 @@ public final class Peer {
     /** How often a client asks for routes; 30 s otherwise, and a consumer sees its new retry topic only then. */
     static final int POLL_MS = 1000;
 
+    /** Limit of a call to a NameServer; 3 s otherwise, which a JVM may need to get going on a busy machine. */
+    static final int SHORT_CALL_MS = 15_000;
+
     /** How long a consumer that is closed waits for its listeners. */
     private static final int CLOSE_MS = 10_000;
 
@@ -147,13 +150,14 @@ public final class Peer {
         p.setNamesrvAddr(c.getString("namesrv"));
         p.setInstanceName(instance(c));
         p.setPollNameServerInterval(POLL_MS);
+        p.setMqClientApiTimeout(SHORT_CALL_MS);
         if (c.containsKey("compress_over")) {
             p.setCompressMsgBodyOverHowmuch(c.getIntValue("compress_over"));
         }
         if (c.containsKey("heartbeat_ms")) {
             p.setHeartbeatBrokerInterval(c.getIntValue("heartbeat_ms"));
         }
-        p.setSendMsgTimeout(c.getIntValue("timeout_ms", 10_000));
+        p.setSendMsgTimeout(c.getIntValue("timeout_ms", 30_000));
         p.start();
         producers.put(name, p);
         return Map.of();
@@ -253,6 +257,7 @@ public final class Peer {
             anchor.setNamesrvAddr(namesrv);
             anchor.setInstanceName(instance);
             anchor.setPollNameServerInterval(POLL_MS);
+            anchor.setMqClientApiTimeout(SHORT_CALL_MS);
             anchor.start();
             anchors.put(namesrv, anchor);
         }
@@ -319,6 +324,7 @@ public final class Peer {
         consumer.setNamesrvAddr(c.getString("namesrv"));
         consumer.setInstanceName(instance(c));
         consumer.setPollNameServerInterval(POLL_MS);
+        consumer.setMqClientApiTimeout(SHORT_CALL_MS);
         consumer.setConsumeFromWhere(from(c));
         if (c.containsKey("timestamp")) {
             consumer.setConsumeTimestamp(c.getString("timestamp"));

@@ -21,6 +21,7 @@ final class Puller {
         consumer.setNamesrvAddr(c.getString("namesrv"));
         consumer.setInstanceName(instance);
         consumer.setPollNameServerInterval(Peer.POLL_MS);
+        consumer.setMqClientApiTimeout(Peer.SHORT_CALL_MS);
         consumer.setTopicMetadataCheckIntervalMillis(Peer.POLL_MS);
         consumer.setConsumeFromWhere(Peer.from(c));
         consumer.setAutoCommit(c.getBooleanValue("auto_commit"));
