@@ -21,7 +21,7 @@ namespace LibMq
 
         static Native()
         {
-            const uint Compiled = 1;
+            const uint Compiled = 3;
             var found = mq_abi_version();
             if (found >> 16 != Compiled >> 16 || found < Compiled)
             {
