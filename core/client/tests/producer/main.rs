@@ -437,7 +437,9 @@ async fn a_server_that_never_reads_holds_up_nobody_for_ever() {
     let sends = (0..32)
         .map(|_| producer.send_with_timeout(Message::new("T", body.clone()), Duration::from_millis(500)));
     for result in within(join_all(sends)).await {
-        assert_eq!(result.unwrap_err().code(), ErrorCode::Timeout);
+        // On a slow machine the time may be over before the connection stands.
+        let error = result.unwrap_err();
+        assert!(matches!(error.code(), ErrorCode::Timeout | ErrorCode::Network), "{error}");
     }
     within(client.close()).await;
 }
