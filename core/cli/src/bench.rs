@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::server::{block_on, ended};
 
+mod scale;
 mod store;
 
 #[derive(Args)]
@@ -41,6 +42,11 @@ enum BenchCommand {
     /// Measure the disk and the store's append beside it, without a broker
     #[command(after_help = "Example:\n  mq bench store --dir /var/lib/rocketmq --appenders 1,16,64,256")]
     Store(store::StoreBench),
+    /// Measure stores with many queues, many messages and long logs: opening, memory, files, latency
+    #[command(
+        after_help = "Example:\n  mq bench scale --dir /var/lib/rocketmq --messages 20000000 --logs 1,5"
+    )]
+    Scale(scale::ScaleBench),
 }
 
 #[derive(Args)]
@@ -102,6 +108,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
         BenchCommand::Produce(args) => block_on(produce(args)),
         BenchCommand::Consume(args) => block_on(consume(args)),
         BenchCommand::Store(args) => store::run(&args),
+        BenchCommand::Scale(args) => scale::run(&args),
     }
 }
 
