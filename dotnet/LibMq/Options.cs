@@ -74,7 +74,7 @@ namespace LibMq
         /// <summary>Topics and what to take of them: <c>*</c>, or tags as in <c>paid || refunded</c>.</summary>
         public IDictionary<string, string> Subscriptions { get; } = new Dictionary<string, string>();
 
-        /// <summary>How many messages may be with the listener at a time; 20 unless set.</summary>
+        /// <summary>How many messages may be with the listener at a time; up to 64 unless set.</summary>
         public int? MaxConcurrency { get; set; }
 
         /// <summary>How often a message is delivered again before it goes to the dead letters; 16 unless set.</summary>

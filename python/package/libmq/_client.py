@@ -84,7 +84,7 @@ class Client:
             to :meth:`PushConsumer.listen_batch`.
         :param on_warning: what to call with trouble that does not stop the consumer, such as members of the group that
             subscribe differently; without it the logger ``libmq`` is told.
-        :param threads: listener threads at most, 20 unless told otherwise; they are started as they are needed.
+        :param threads: listener threads at most, 64 unless told otherwise; they are started as they are needed.
         :param settings: any consumer setting by its name: ``consume_mode="orderly"`` has one listener at a time for
             each queue and keeps its order; ``message_model="broadcasting"`` with ``offset_dir`` gives each member all.
         :raises ConfigError: a setting is unknown or has a bad value.
