@@ -162,9 +162,14 @@ fn a_failed_sync_of_anything_but_notes_is_final_and_loses_nothing_acknowledged()
             put(&store, stored).unwrap();
             stored += 1;
         }
+        // A file that cannot be made is made anew later; what is refused here is a sync of one that is there.
+        wait_until("the index", || store.status().indexed >= store.status().flushed);
         files.refuse(call, part, EIO, 1);
         let mut unknown = 0;
         wait_until("the failure", || {
+            if stored % 40 == 0 && part == "commitlog" {
+                files.refuse(call, part, EIO, 1);
+            }
             let (body, keys) = (body(stored), format!("KEYS\u{1}key{stored}\u{2}"));
             match store.append(&record("T", 0, &body, &keys)) {
                 Ok(appended) if block_on(store.flushed(appended.end)) == FlushStatus::Flushed => {
