@@ -139,6 +139,7 @@ namespace LibMq.Tests
                 await Task.Delay(50);
             }
             Check.Equal("poison", Text(letters.Single().Message), "body");
+            await consumer.CloseAsync(); // else what is sent again becomes a dead letter again
             Check.Equal(Topic, (await dead.ResendAsync(letters[0])).Topic, "topic");
             Check.Equal(0, (await dead.ReadAsync(10)).Count, "letters behind the last");
             await dead.RewindAsync();
