@@ -65,9 +65,17 @@ class Broker:
 
     def messages(self, topic: str) -> int:
         """How many messages the topic has received."""
+        return sum(queue["max_offset"] for queue in self._queues(topic))
+
+    def backlog(self, topic: str) -> int:
+        """How many messages of the topic are there; a disk that is nearly full takes the oldest."""
+        return sum(queue["max_offset"] - queue["min_offset"] for queue in self._queues(topic))
+
+    def _queues(self, topic: str) -> list[dict[str, int]]:
         command = [MQ, "admin", "topic", "status", topic, "-n", self.namesrv, "--json"]
         status = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-        return sum(queue["max_offset"] for queue in status["queues"])
+        queues: list[dict[str, int]] = status["queues"]
+        return queues
 
 
 @contextmanager
@@ -138,7 +146,7 @@ def measure(
 
 def drain(broker: Broker, topic: str) -> Figure:
     """Consumes a backlog with ``mq bench consume``."""
-    count = broker.messages(topic)
+    count = broker.backlog(topic)
     before = cpu_seconds(broker.pid)
     command = [MQ, "bench", "consume", topic, "--group", "drain", "--count", str(count), "-n", broker.namesrv, "--json"]
     done = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
