@@ -193,7 +193,7 @@ declare! {
         consume_mode: ConsumeMode = ConsumeMode::Concurrent;
         /// CLUSTERING: each message goes to one member of the group, and the broker keeps the offsets. BROADCASTING: each member gets each message; offsets are kept in offset_dir, and a message that fails does not come again.
         message_model: MessageModel = MessageModel::Clustering, "messageModel";
-        /// Directory for the offsets of a BROADCASTING consumer, which needs one; they are in its file CLIENT/GROUP/offsets.json, where CLIENT is client_ip@instance_name[@unit_name]. Processes that share the directory need instance_names of their own.
+        /// Directory for the offsets of a BROADCASTING consumer, which needs one; they are in its file CLIENT/GROUP/offsets.json, where CLIENT is client_ip@instance_name, with @unit_name behind it if there is one. Processes that share the directory need instance_names of their own.
         offset_dir: String = String::new(), "localOffsetStoreDir";
         /// Where a new group begins in queues of which it has consumed nothing.
         consume_from_where: ConsumeFrom = ConsumeFrom::Last, "consumeFromWhere";

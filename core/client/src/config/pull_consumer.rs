@@ -19,7 +19,7 @@ declare! {
         group: String = String::new(), "consumerGroup";
         /// CLUSTERING: the queues of a topic are divided between the members of the group, and the broker keeps the offsets. BROADCASTING: each member has all queues; offsets are kept in offset_dir.
         message_model: MessageModel = MessageModel::Clustering, "messageModel";
-        /// Directory for the offsets of a BROADCASTING consumer, which needs one; they are in its file CLIENT/GROUP/offsets.json, where CLIENT is client_ip@instance_name[@unit_name]. Processes that share the directory need instance_names of their own.
+        /// Directory for the offsets of a BROADCASTING consumer, which needs one; they are in its file CLIENT/GROUP/offsets.json, where CLIENT is client_ip@instance_name, with @unit_name behind it if there is one. Processes that share the directory need instance_names of their own.
         offset_dir: String = String::new(), "localOffsetStoreDir";
         /// Where a new group begins.
         consume_from_where: ConsumeFrom = ConsumeFrom::Last, "consumeFromWhere";
