@@ -11,6 +11,9 @@ use crate::shared::Shared;
 const LOOKED_AHEAD: i64 = 32;
 /// Bytes at the end of the log that are taken to be in the page cache without asking.
 const JUST_NOW: u64 = 64 << 20;
+/// Records that are no further apart than this are looked for with one call; a page between them that is not cached only
+/// sends the read to another thread.
+const NEAR: u64 = 64 << 10;
 
 /// Which of several offsets a search by time returns (`BoundaryType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,9 +155,13 @@ impl Shared {
                 break;
             }
             bytes += end.saturating_sub(position);
-            // Neighbours are asked for together.
+            // Neighbours are asked for together: records of one queue stand between those of others.
             run = match run {
-                Some((start, last)) if last == position => Some((start, end)),
+                Some((start, last))
+                    if (last..=last + NEAR).contains(&position) && end <= self.log.next_file_start(start) =>
+                {
+                    Some((start, end))
+                }
                 Some((start, last)) if !self.log.is_cached(start, last) => return false,
                 _ => Some((position, end)),
             };
