@@ -2,6 +2,7 @@
 using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
+using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 
@@ -67,6 +68,19 @@ namespace LibMq
             _watches[tag] = changed;
             return tag;
         }
+
+        /// <summary>Calls the user's code on the thread pool, where an exception of it must not end the process.</summary>
+        internal static void Tell(Action tell) => ThreadPool.QueueUserWorkItem(_ =>
+        {
+            try
+            {
+                tell();
+            }
+            catch (Exception error)
+            {
+                Trace.TraceError($"libmq: a callback failed: {error}");
+            }
+        });
 
         /// <summary>Ends the thread once it has handed out what is on the queue.</summary>
         internal void Stop() => Native.Check(Native.mq_queue_close(Queue));

@@ -164,7 +164,7 @@ namespace LibMq
             {
                 var all = MessageQueue.From(Native.mq_event_queues(happened));
                 var assigned = MessageQueue.From(Native.mq_event_assigned(happened));
-                ThreadPool.QueueUserWorkItem(_ => given(all, assigned));
+                EventLoop.Tell(() => given(all, assigned));
             });
             return Call(_ => true, cancellationToken).Start((_handle, topic, _loop.Queue, watch), (state, queue, tag) =>
                 Native.mq_pull_consumer_watch_queues_async(state._handle, state.topic, Native.Length(state.topic), state.Queue,

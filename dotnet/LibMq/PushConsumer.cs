@@ -145,7 +145,7 @@ namespace LibMq
         {
             var name = Native.Text(Native.mq_event_warning_name(happened, out var length), length) ?? "";
             var message = Native.Text(Native.mq_event_warning_message(happened, out length), length) ?? "";
-            ThreadPool.QueueUserWorkItem(consumer => consumer._onWarning(name, message), this, preferLocal: false);
+            EventLoop.Tell(() => _onWarning(name, message));
         }
 
         private async Task CloseOnceAsync(TimeSpan? timeout)
