@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.matrix import TITLES
-from tests.harness.runner import LANGUAGES, Runner, body_of
+from tests.harness.runner import LANGUAGES, WITHOUT, Runner, body_of
 
 STATUS = Path("/var/lib/dpkg/status")
 PATIENCE = 120.0
@@ -123,7 +123,7 @@ class Demo:
         write_messages(packages, self.file)
         self.wanted = Counter((package.name, package.text) for package in packages)
         self.runners = {language: Runner(language, folder / f"{language}.log") for language in LANGUAGES}
-        self.home = self.runners["python"]
+        self.home = next(iter(self.runners.values()))
         started = time.monotonic()
         self.namesrv = self.home.call("broker.start", broker="demo", settings={})["address"]
         print(f"broker with its NameServer on {self.namesrv}, ready after {(time.monotonic() - started) * 1000:.0f} ms")
@@ -224,10 +224,10 @@ class Demo:
         return good and sent == count * len(LANGUAGES)
 
     def close(self) -> None:
-        for language, runner in self.runners.items():
+        for runner in self.runners.values():
             if runner.alive:
                 runner.call("client.close", client="demo")
-            if language != "python":
+            if runner is not self.home:
                 runner.close()
         if self.home.alive:
             self.home.call("broker.stop", broker="demo")
@@ -241,6 +241,8 @@ def main() -> int:
     if not packages:
         print("the package database is empty")
         return 1
+    if WITHOUT:
+        print(f"LEFT OUT: this machine lacks {', '.join(WITHOUT)}")
     folder = Path(tempfile.mkdtemp(prefix="mq-demo-"))
     start = time.monotonic()
     demo = Demo(packages, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 RUNNERS = Path(__file__).resolve().parent.parent / "runners"
-LANGUAGES = ["python", "node", "cpp", "dotnet", "php"]
+WITHOUT = os.environ.get("MQ_WITHOUT", "").split()
+"""What this machine lacks, as `.ci/lacking` tells."""
+LANGUAGES = [name for name in ("python", "node", "cpp", "dotnet", "php") if name not in WITHOUT]
 PATIENCE = 60.0
 """Longest time in seconds that an answer may take; every wait ends by then."""
 
