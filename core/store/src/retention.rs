@@ -37,7 +37,15 @@ impl Shared {
         }
     }
 
-    /// One round: the disk's fill level, expired log files, then what pointed into them.
+    /// One round, which counts as one of those that were asked for.
+    pub(crate) fn clean_round(&self) {
+        let asked = self
+            .rounds_any_hour
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        self.clean_up(asked.is_ok());
+    }
+
+    /// The disk's fill level, expired log files, then what pointed into them.
     pub(crate) fn clean_up(&self, any_hour: bool) {
         let need = self.need();
         self.gate.set_disk_full(need.full);
@@ -104,5 +112,83 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use mq_protocol::message::NewRecord;
+
+    use crate::fs::SimulatedFiles;
+    use crate::{Store, StoreConfig};
+
+    /// A store without threads that holds some log files, all of them expired, of which nothing is on the disk.
+    fn unsafe_files() -> Store {
+        let files = SimulatedFiles::new(1, Path::new("/store"));
+        files.set_used_percent(Some(10));
+        let config = StoreConfig {
+            commit_log_file_size: 4 << 10,
+            file_reserved_time: Duration::ZERO,
+            delete_when: Vec::new(),
+            delete_file_batch_max: 1,
+            file_system: Arc::new(files),
+            ..StoreConfig::at("/store")
+        };
+        let store = Store::recover(config).unwrap();
+        let record = NewRecord {
+            topic: "T",
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: "127.0.0.1:1".parse().unwrap(),
+            store_host: "127.0.0.1:2".parse().unwrap(),
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &[7; 1000],
+            body_crc: mq_protocol::id::body_crc(&[7; 1000]),
+            properties: "",
+        };
+        (0..30).for_each(|_| _ = store.append(&record).unwrap());
+        store
+    }
+
+    fn bring_to_disk(store: &Store) {
+        store.sync().unwrap();
+        store.shared().write_queues(true).unwrap();
+    }
+
+    #[test]
+    fn a_request_to_delete_waits_until_files_may_go() {
+        let store = unsafe_files();
+        store.clean_soon(true);
+        store.shared().clean_round();
+        assert_eq!(store.status().min_physical_offset, 0, "queues can be made from the log alone");
+        bring_to_disk(&store);
+        store.shared().clean_round();
+        store.shared().clean_round();
+        assert_eq!(store.status().min_physical_offset, 2 * (4 << 10));
+        store.close().unwrap();
+    }
+
+    #[test]
+    fn a_request_to_delete_is_over_after_twenty_rounds() {
+        let store = unsafe_files();
+        store.clean_soon(true);
+        (0..20).for_each(|_| store.shared().clean_round());
+        bring_to_disk(&store);
+        store.shared().clean_round();
+        assert_eq!(store.status().min_physical_offset, 0);
+        // Another one begins to count anew, and does not add to the first.
+        store.clean_soon(true);
+        store.clean_soon(true);
+        store.shared().clean_round();
+        assert_eq!(store.status().min_physical_offset, 4 << 10);
+        assert_eq!(store.shared().rounds_any_hour.load(std::sync::atomic::Ordering::Relaxed), 19);
+        store.close().unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
@@ -96,8 +96,8 @@ pub(crate) struct Shared {
     pub(crate) queues_hurried: AtomicBool,
     /// Whether cleaning was asked for before its time.
     pub(crate) clean_soon: AtomicBool,
-    /// Whether that cleaning need not wait for its hour.
-    pub(crate) clean_any_hour: AtomicBool,
+    /// Rounds of cleaning that need not wait for their hour.
+    pub(crate) rounds_any_hour: AtomicU32,
     pub(crate) stopping: AtomicBool,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) lock: Mutex<Option<DirLock>>,

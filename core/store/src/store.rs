@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use mq_protocol::message::{MessageRecord, NewRecord};
 use parking_lot::{Mutex, RwLock};
@@ -35,6 +35,9 @@ pub struct Store(Arc<Handle>);
 
 /// Batches of records that a query by key indexes itself before it looks.
 const QUERY_BATCHES: usize = 64;
+
+/// Rounds of cleaning at any hour that one request is good for (`MAX_MANUAL_DELETE_FILE_TIMES`).
+const MANUAL_ROUNDS: u32 = 20;
 
 /// Closes the store with the last clone.
 #[derive(Debug)]
@@ -145,7 +148,7 @@ impl Store {
             deleted: Mutex::new(deleted),
             queues_hurried: AtomicBool::new(false),
             clean_soon: AtomicBool::new(false),
-            clean_any_hour: AtomicBool::new(false),
+            rounds_any_hour: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
@@ -316,10 +319,14 @@ impl Store {
     }
 
     /// Has expired files looked for soon rather than at the next regular time; with `any_hour` they go whatever
-    /// `delete_when` says. Returns at once.
+    /// `delete_when` says, in this round and the next 19 (`CleanCommitLogService.executeDeleteFilesManually`): a file stays
+    /// while its messages' queue entries are not on the disk, and one round removes `delete_file_batch_max` files at most.
+    /// Returns at once.
     pub fn clean_soon(&self, any_hour: bool) {
         let shared = self.shared();
-        shared.clean_any_hour.fetch_or(any_hour, Ordering::AcqRel);
+        if any_hour {
+            shared.rounds_any_hour.store(MANUAL_ROUNDS, Ordering::Release);
+        }
         shared.clean_soon.store(true, Ordering::Release);
         shared.bells.hurry(Worker::Queues);
     }

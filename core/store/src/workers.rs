@@ -203,7 +203,7 @@ impl Shared {
             let due = asked || last_clean.elapsed() >= self.config.clean_resource_interval;
             if due && !self.is_stopping() {
                 last_clean = Instant::now();
-                self.clean_up(self.clean_any_hour.swap(false, Ordering::AcqRel));
+                self.clean_round();
             }
         }
     }

@@ -146,6 +146,19 @@ fn expired_files_wait_for_their_hour_unless_the_disk_fills_up() {
 }
 
 #[test]
+fn expired_files_go_at_any_hour_when_somebody_asks_for_it() {
+    let mut life = Life::new(|config| StoreConfig { delete_when: Vec::new(), ..config });
+    life.put(200);
+    life.pass(100 * HOUR);
+    life.store.clean_soon(false);
+    life.rounds();
+    assert_eq!(life.min(), 0, "that request is for the usual hours");
+    life.store.clean_soon(true);
+    wait_until("deletion", || life.min() > 0);
+    life.store.close().unwrap();
+}
+
+#[test]
 fn a_filling_disk_takes_young_files_then_refuses_and_then_serves_again() {
     let mut life = Life::new(|config| StoreConfig { delete_file_batch_max: 1, ..config });
     life.put(300);
