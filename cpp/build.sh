@@ -7,7 +7,7 @@ prefix=$PWD/build/cpp/prefix
 
 quiet() { "$@" >"build/cpp/log" 2>&1 || { cat build/cpp/log; exit 1; }; }
 mkdir -p build/cpp
-quiet cmake -S cpp -B build/cpp/package -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DLIBMQ_CARGO_SELECT=--workspace
+quiet cmake -S cpp -B build/cpp/package -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DLIBMQ_CARGO_SELECT=
 quiet cmake --build build/cpp/package
 quiet cmake --install build/cpp/package
 quiet cmake -S tests/runners/cpp -B build/cpp/runner -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$prefix"

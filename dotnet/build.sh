@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 # shellcheck source=../.ci/env
 source .ci/env
 
-cargo build --release --locked --workspace
+cargo build --release --locked
 out=$root/build/dotnet
 rm -rf "$out"
 

@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 out=$CARGO_TARGET_DIR/node
 platform=$(node -p 'process.platform + "-" + process.arch')
 
-cargo build --locked --release --workspace --manifest-path "$here/../Cargo.toml"
+cargo build --locked --release --manifest-path "$root/Cargo.toml"
 
 # The tarball: the sources, the notices and the binary without its symbols' names.
 rm -rf "$out/package" "$out/project" "$out"/*.tgz

@@ -5,7 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
-cargo build --release --locked --workspace
+cargo build --release --locked
 mkdir -p php/lib
 cp "$CARGO_TARGET_DIR/release/libmq.so" ffi/include/mq.ffi.h php/lib/
 

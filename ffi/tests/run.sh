@@ -56,7 +56,7 @@ finish() {
     exit
 }
 
-try "the library builds" cargo build --locked --profile "$profile" --workspace || finish
+try "the library builds" cargo build --locked --profile "$profile" || finish
 try "the headers and the list of symbols are what the sources say" cargo run --locked --quiet -p mq-ffi-xtask -- header --check
 nm -D --defined-only "$built/libmq.so" | awk '{ print $3 }' | LC_ALL=C sort >"$out/symbols.txt"
 try "the exported symbols are the declared ones" diff -u ffi/symbols.txt "$out/symbols.txt"
@@ -65,7 +65,7 @@ note $? "the SONAME is libmq.so.0"
 
 install_package() {
     cmake -S ffi -B "$out/cmake" -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DMQ_CARGO_PROFILE="$profile" \
-        -DMQ_CARGO_TARGET_DIR="$CARGO_TARGET_DIR" -DMQ_CARGO_SELECT=--workspace >"$out/cmake.log" &&
+        -DMQ_CARGO_TARGET_DIR="$CARGO_TARGET_DIR" -DMQ_CARGO_SELECT= >"$out/cmake.log" &&
         cmake --build "$out/cmake" >>"$out/cmake.log" 2>&1 && cmake --install "$out/cmake" >>"$out/cmake.log"
 }
 try "the package installs" install_package || finish

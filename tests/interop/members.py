@@ -172,7 +172,7 @@ class Ours:
         """See `Member`."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        wait_for("its last lines are read", lambda: not self.runner.alive, 10)
+        wait_for("its last lines are read", lambda: not self.runner.alive, 60)
         self.runner.close()
 
 

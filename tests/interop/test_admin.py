@@ -33,11 +33,11 @@ def test_update_topic(target: Target, java: Peer, unique: str, where: str) -> No
     at = ["-b", target.broker] if where == "broker" else ["-c", target.cluster]
     out = java.admin("updateTopic", "-t", unique, "-r", "3", "-w", "2", *at, "-n", target.namesrv)
     assert f"create topic to {target.broker} success" in out
-    route = wait_for("the topic is routed", lambda: remoting.route(target.namesrv, unique), 15)
+    route = wait_for("the topic is routed", lambda: remoting.route(target.namesrv, unique), 60)
     (queues,) = route["queueDatas"]
     assert (queues["brokerName"], queues["readQueueNums"], queues["writeQueueNums"], queues["perm"]) == (target.name, 3, 2, 6)
     java.admin("updateTopic", "-t", unique, "-r", "5", "-w", "5", *at, "-n", target.namesrv)
-    wait_for("the change is routed", lambda: _queues(target, unique) == (5, 5), 15)
+    wait_for("the change is routed", lambda: _queues(target, unique) == (5, 5), 60)
 
 
 def _queues(target: Target, topic: str) -> tuple[int, int]:

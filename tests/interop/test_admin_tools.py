@@ -92,9 +92,9 @@ def test_a_topic_is_closed_and_deleted(target: Target, java: Peer, unique: str) 
         route = remoting.route(target.namesrv, unique)
         return route["queueDatas"][0]["perm"] if route else None
 
-    wait_for("the topic can only be read", lambda: perm() == 4, 15)
+    wait_for("the topic can only be read", lambda: perm() == 4, 60)
     if target.kind == APACHE:
         return  # Without its timer wheel, which is off here, Apache's broker deletes the topic and answers with an error.
     out = java.admin("deleteTopic", "-c", target.cluster, "-t", unique, "-n", target.namesrv)
     assert f"delete topic [{unique}] from cluster [{target.cluster}] success" in out
-    wait_for("the topic is gone", lambda: perm() is None, 15)
+    wait_for("the topic is gone", lambda: perm() is None, 60)

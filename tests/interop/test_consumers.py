@@ -275,7 +275,7 @@ def client_id(target: Target, java: Peer, group: str) -> str:
         ids = [line.split()[0] for line in out.splitlines() if "@" in line.split("  ")[0]]
         return ids[0] if ids else None
 
-    return wait_for("the member is known", known, 15)
+    return wait_for("the member is known", known, 60)
 
 
 @pytest.mark.parametrize("receiver", PUSH)

@@ -67,7 +67,7 @@ def test_one_cluster(java: Peer, go: Peer, work: Path, unique: str, namesrv: str
         # A topic that is not there yet is made by sending to it (TBW102).
         java.call("producer", name=unique, namesrv=at, group=f"P-{unique}")
         java.send(unique, f"{unique}-auto")
-        wait_for("the new topic is routed", lambda: routed_by(at, f"{unique}-auto"), 15)
+        wait_for("the new topic is routed", lambda: routed_by(at, f"{unique}-auto"), 60)
         java.call("close", name=unique)
 
         # A broker that stops is forgotten, one that is killed too; and both are known again when they are back.

@@ -240,14 +240,19 @@ async fn cluster(admin: &Admin, json: bool) -> Result<(), Failure> {
     let mut rows = vec![head(&["CLUSTER", "BROKER", "ID", "ADDRESS", "VERSION", "IN TPS", "OUT TPS"])];
     for broker in brokers {
         let text = |value: Option<String>| value.unwrap_or_else(|| "?".to_owned());
+        // Brokers tell all digits that a double has.
+        let rate = |value: Option<String>| match value.as_deref().map(str::parse::<f64>) {
+            Some(Ok(rate)) => format!("{rate:.2}"),
+            _ => text(value),
+        };
         rows.push(vec![
             broker.cluster,
             broker.name,
             broker.id.to_string(),
             broker.address,
             text(broker.version),
-            text(broker.put_tps),
-            text(broker.get_tps),
+            rate(broker.put_tps),
+            rate(broker.get_tps),
         ]);
     }
     table(&rows)
