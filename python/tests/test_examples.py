@@ -24,4 +24,5 @@ def test_none_is_forgotten():
 def test_example(name, last):
     done = subprocess.run([sys.executable, EXAMPLES / name], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1].startswith(last)
+    # Listeners run on several threads, whose lines and line ends may mix.
+    assert done.stdout.strip().splitlines()[-1].startswith(last)
