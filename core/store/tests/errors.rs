@@ -5,7 +5,8 @@
 mod common;
 
 use common::{block_on, drain, manual_clock, read, record, wait_until};
-use mq_store::fs::{Call, SimulatedFiles};
+use mq_store::check::Fault;
+use mq_store::fs::{Call, FileSystem as _, OpenMode, SimulatedFiles};
 use mq_store::{AppendError, FlushDisk, FlushStatus, ReadStatus, Store, StoreConfig, StoreError};
 use std::path::Path;
 use std::sync::Arc;
@@ -286,6 +287,59 @@ fn recovery_reads_what_came_after_the_last_note_however_long_the_log_is() {
     }
     // A handful of records each time: what the queue thread had not noted yet.
     assert!(read.iter().all(|(records, bytes)| *records <= 100 && *bytes <= 64 << 10), "{read:?}");
+}
+
+#[test]
+fn recovery_does_not_look_at_what_stands_before_the_last_note() {
+    let mut read = Vec::new();
+    for (messages, clean) in [(200, false), (2000, false), (200, true), (2000, true)] {
+        let (files, config) = simulated(7);
+        let store = Store::open(config.clone()).unwrap();
+        for n in 0..messages {
+            put(&store, n).unwrap();
+        }
+        let end = store.status().max_physical_offset;
+        wait_until("a quiet moment", || store.status().queued == end && store.status().indexed == end);
+        if clean {
+            store.close().unwrap()
+        } else {
+            store.kill()
+        }
+        drop(store);
+        // Where this one begins to read, the next one does not begin earlier.
+        let store = Store::open(config.clone()).unwrap();
+        let from = store.status().recovery.scanned_from;
+        assert!(end - from <= 64 << 10, "{from} of {end}");
+        if clean {
+            store.close().unwrap()
+        } else {
+            store.kill()
+        }
+        drop(store);
+        // Whoever looked there would find nothing that is a record.
+        for start in (0..from).step_by(32 << 10) {
+            let path = config.root.join(format!("commitlog/{start:020}"));
+            let file = files.open(&path, OpenMode::Write).unwrap();
+            let length = usize::try_from((from - start).min(32 << 10)).unwrap();
+            file.write_at(&vec![0xEE; length], 0).unwrap();
+            file.sync().unwrap();
+        }
+        let before = files.bytes_read();
+        let store = Store::open(config).unwrap();
+        read.push(files.bytes_read() - before);
+        let report = store.status().recovery;
+        assert!(report.scanned_from >= from && report.clean == clean && !report.rebuilt, "{report:?}");
+        // After a kill the newest index file may be made again, behind the store's back.
+        assert!(report.faults.iter().all(|fault| matches!(fault, Fault::Index { .. })), "{report:?}");
+        assert_eq!(report.end, end);
+        assert_eq!(store.next_offset("T", 0), i64::try_from(messages).unwrap());
+        put(&store, messages).unwrap();
+        let found = common::records(&common::read(&store, "T", 0, i64::try_from(messages).unwrap(), 1));
+        assert_eq!(found[0].body()[..], body(messages));
+        store.close().unwrap();
+    }
+    // Queue and index files are read by calls: of a long log no more than of a short one.
+    assert!(read[1] <= 2 * read[0].max(16 << 10) && read[3] <= 2 * read[2].max(16 << 10), "{read:?}");
 }
 
 #[test]
