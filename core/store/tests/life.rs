@@ -232,3 +232,31 @@ fn queues_and_index_shrink_after_a_restart_too() {
     store.close().unwrap();
     drop(clock);
 }
+
+#[test]
+fn a_topic_is_deleted_or_is_whole_wherever_the_power_is_cut() {
+    let (mut calls, mut done, mut stayed) = (0, false, 0);
+    while !done {
+        calls += 1;
+        let mut life = Life::new(|config| StoreConfig { delete_when: Vec::new(), ..config });
+        life.put(70);
+        let config = life.store.settings().clone();
+        life.files.cut_after(calls);
+        let deleted = life.store.delete_topic("T").is_ok();
+        done = deleted && !life.files.is_off();
+        life.store.kill();
+        let Life { files, store, .. } = life;
+        drop(store);
+        files.restart().unwrap();
+        let store = Store::open(config).unwrap();
+        let left = drain(&store, "T", 0).len();
+        let range = (store.min_offset("T", 0), store.max_offset("T", 0));
+        let whole = left == 70 && range == (0, 70);
+        assert!(whole || (left == 0 && range == (70, 70)), "cut at call {calls}: {left} in {range:?}");
+        assert!(!whole || !deleted, "cut at call {calls}");
+        stayed += usize::from(whole);
+        assert_eq!(store.append(&record("T", 0, b"new", "")).unwrap().queue_offset, 70);
+        store.close().unwrap();
+    }
+    assert!(stayed > 0 && calls > 10, "{stayed} of {calls}");
+}
