@@ -168,9 +168,9 @@ impl Recovery<'_> {
             let writer = self.log.start_writing(0, 0, false)?;
             return Ok(Recovered { writer, timestamp: 0, report, queued: 0, unsynced: Vec::new() });
         }
+        let missing = self.note.map_or(0, |note| note.queue_files.saturating_sub(self.files.count()));
         self.finish_deletions()?;
         let mut start = self.start(clean)?;
-        let missing = self.note.map_or(0, |note| note.queue_files.saturating_sub(self.files.count()));
         if missing > 0 {
             let what = format!("{missing} queue files are missing; all queues are built anew from the log");
             report.add(Fault::File { path: self.config.consume_queue_dir(), what });
@@ -233,6 +233,11 @@ impl Recovery<'_> {
             let queue = self.queues.get_or_create(&deleted.topic, deleted.queue_id);
             let last = self.last_unit(&queue)?;
             if last.is_some_and(|unit| !unit.is_blank() && unit.end() <= deleted.before) {
+                if let Some(note) = self.note {
+                    // Whoever opens the store after the next crash must not take these files for lost.
+                    let note = Note { queue_files: 0, ..note };
+                    self.checkpoint_files.lock().write(self.checkpoint, Some(note))?;
+                }
                 self.files
                     .remove_all(&queue)
                     .context("remove queue files in", &self.config.consume_queue_dir())?;
