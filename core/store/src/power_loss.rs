@@ -144,11 +144,12 @@ impl History {
 
     fn run(mut self, seed: u64) {
         let rounds = 2 + self.random.below(5);
-        let mut clean = true;
+        let mut clean = Some(true);
         for _ in 0..rounds {
             let chance = self.random.below(3) * 15;
             let Some(store) = self.open(clean, chance) else {
-                clean = false;
+                // A start that did not come far enough leaves a clean stop as it is.
+                clean = clean.filter(|clean| !clean);
                 continue;
             };
             self.files.allow();
@@ -188,8 +189,8 @@ impl History {
         }
     }
 
-    /// Ends a round; returns whether the store was closed cleanly.
-    fn stop(&mut self, running: Running) -> bool {
+    /// Ends a round; returns whether the store was closed cleanly, `None` where closing failed on the way.
+    fn stop(&mut self, running: Running) -> Option<bool> {
         assert_eq!(self.files.unreserved_write().unwrap(), None);
         let Running { store, .. } = running;
         self.tell(|| {
@@ -200,22 +201,22 @@ impl History {
                 "stop at {end}: flushed {flushed}, queued {queued}, indexed {indexed}, {failure:?}, off {off}"
             )
         });
-        let mut clean = false;
+        let mut clean = Some(false);
         match self.random.below(4) {
             0 => store.kill(),
             1 => {
-                clean = store.close().is_ok();
-                if clean {
+                clean = store.close().is_ok().then_some(true);
+                if clean.is_some() {
                     self.model.safe = self.model.taken.last().map_or(self.model.safe, |last| last.end);
                 }
             }
             _ => {}
         }
         if self.random.percent(50) {
-            self.tell(|| format!("power cut, clean {clean}"));
+            self.tell(|| format!("power cut, clean {clean:?}"));
             self.files.cut().unwrap();
         }
-        if !clean {
+        if clean != Some(true) {
             store.kill();
         }
         drop(store);
@@ -223,7 +224,7 @@ impl History {
     }
 
     /// Opens the store and compares it with the model; `None` if the power was cut meanwhile.
-    fn open(&mut self, clean: bool, cut_chance: u64) -> Option<Store> {
+    fn open(&mut self, clean: Option<bool>, cut_chance: u64) -> Option<Store> {
         self.files.allow();
         if self.files.is_off() {
             self.files.restart().unwrap();
@@ -239,7 +240,8 @@ impl History {
         let store = opened.unwrap_or_else(|error| panic!("it does not open: {error}"));
         let recovery = store.status().recovery;
         self.tell(|| format!("open: {recovery:?}, safe {}", self.model.safe));
-        assert!(!clean || recovery.clean, "a clean stop was forgotten");
+        assert!(clean != Some(true) || recovery.clean, "a clean stop was forgotten");
+        assert!(clean != Some(false) || !recovery.clean, "an unclean stop was forgotten");
         self.compare(&store);
         Some(store)
     }

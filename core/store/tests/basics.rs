@@ -10,6 +10,9 @@ use mq_store::{
     AppendError, Boundary, Filter, FlushDisk, FlushStatus, ReadRequest, ReadStatus, Store, StoreConfig,
     StoreError,
 };
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -93,6 +96,46 @@ fn a_second_open_is_refused_and_leaves_the_lock_alone() {
     }
     store.close().unwrap();
     Store::open(config(dir.path())).unwrap().close().unwrap();
+}
+
+/// Names the directory that the process of `holds_a_store` opens.
+const HELD: &str = "MQ_TEST_HELD_STORE";
+
+#[test]
+#[ignore = "is run by a_store_of_another_process_is_refused_and_not_touched, in a process of its own"]
+fn holds_a_store() {
+    let store = Store::open(config(Path::new(&std::env::var(HELD).unwrap()))).unwrap();
+    store.append(&record("T", 0, b"held", "")).unwrap();
+    println!("\nholding");
+    // Until the parent closes it.
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    store.close().unwrap();
+}
+
+#[test]
+fn a_store_of_another_process_is_refused_and_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "holds_a_store", "--ignored", "--nocapture"])
+        .env(HELD, dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(holder.stdout.take().unwrap());
+    let mut lines = said.lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "holding"));
+    let error = Store::open(config(dir.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Locked(_)), "{error}");
+    assert!(matches!(mq_store::check::StoppedStore::open(config(dir.path())), Err(StoreError::Locked(_))));
+    // Who opens the store writes its number there.
+    assert_eq!(std::fs::read_to_string(dir.path().join("abort")).unwrap(), holder.id().to_string());
+    drop(holder.stdin.take());
+    assert!(lines.any(|line| line.contains("1 passed")) && holder.wait().unwrap().success());
+    let store = Store::open(config(dir.path())).unwrap();
+    assert!(store.status().recovery.clean);
+    assert_eq!(drain(&store, "T", 0).len(), 1);
+    store.close().unwrap();
 }
 
 #[test]
