@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::server::{block_on, ended};
 
+mod latency;
 mod scale;
 mod store;
 
@@ -39,6 +40,11 @@ enum BenchCommand {
     /// Consume as fast as the broker gives it
     #[command(after_help = "Example:\n  mq bench consume load --group drain --count 1000000 --json")]
     Consume(ConsumeArgs),
+    /// Measure how long messages take from sender to listener, at shares of the greatest load
+    #[command(after_help = "Examples:
+  mq bench latency load --load 10,50,90 --seconds 20
+  mq bench latency load --rate 1000,20000 --size 1024 --json")]
+    Latency(latency::LatencyBench),
     /// Measure the disk and the store's append beside it, without a broker
     #[command(after_help = "Example:\n  mq bench store --dir /var/lib/rocketmq --appenders 1,16,64,256")]
     Store(store::StoreBench),
@@ -107,6 +113,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
     match args.command {
         BenchCommand::Produce(args) => block_on(produce(args)),
         BenchCommand::Consume(args) => block_on(consume(args)),
+        BenchCommand::Latency(args) => latency::run(args),
         BenchCommand::Store(args) => store::run(&args),
         BenchCommand::Scale(args) => scale::run(&args),
     }
@@ -316,7 +323,7 @@ async fn produce(args: ProduceArgs) -> Result<(), Failure> {
     let client = Client::new(ClientConfig::new(&args.cluster.namesrv)?)?;
     let producer = client.producer(ProducerConfig::new("mq-bench"))?;
     // The route is known and the topic is there before the clock starts.
-    producer.send(Message::new(&args.topic, "mq bench")).await?;
+    producer.send(Message::new(&args.topic, vec![b'x'; args.size as usize])).await?;
     let limit = Limit::new(args.seconds, args.count);
     let bar = progress(args.count);
     let args = Arc::new(args);
