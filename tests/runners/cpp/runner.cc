@@ -229,20 +229,25 @@ struct Behaviour {
   std::mutex mutex;
   std::condition_variable changed;
   std::map<std::string, int> seen;
+  bool quiet = false;
   std::uint64_t received = 0;
+  std::uint64_t bytes = 0;
   std::uint64_t reported = 0;
   bool closed = false;
 
   libmq::ConsumeResult operator()(const std::vector<libmq::MessageView>& all) {
     int before = 0;
-    {
+    if (quiet) {
+      std::uint64_t size = 0;
+      for (const auto& got : all) size += got.body().size();
       const std::lock_guard<std::mutex> guard(mutex);
-      before = seen[std::string(all.front().message_id())]++;
       received += all.size();
-    }
-    if (!wanted.value("quiet", false)) {
+      bytes += size;
+    } else {
       for (const auto& got : all)
         print({{"event", "message"}, {"consumer", consumer}, {"message", view(got)}, {"batch", all.size()}});
+      const std::lock_guard<std::mutex> guard(mutex);
+      before = seen[std::string(all.front().message_id())]++;
     }
     if (wanted.value("hang", false)) {
       std::unique_lock<std::mutex> guard(mutex);
@@ -264,7 +269,7 @@ struct Behaviour {
       changed.wait_for(guard, 200ms);
       if (received != reported) {
         reported = received;
-        print({{"event", "count"}, {"consumer", consumer}, {"received", received}});
+        print({{"event", "count"}, {"consumer", consumer}, {"received", received}, {"bytes", bytes}});
       }
     }
   }
@@ -482,6 +487,7 @@ class Runner {
     const auto client = get(clients_, request.at("client"));
     const auto behaviour = std::make_shared<Behaviour>();
     behaviour->wanted = request.value("behaviour", json::object());
+    behaviour->quiet = behaviour->wanted.value("quiet", false);
     behaviour->consumer = request.at("consumer");
     auto builder = client->push_consumer(request.at("group"), options(request));
     for (const auto& [topic, expression] : request.at("subscriptions").items()) {
@@ -493,7 +499,7 @@ class Runner {
     auto consumer =
         builder.start_batches([behaviour](const std::vector<libmq::MessageView>& all) { return (*behaviour)(all); });
     const auto made = std::make_shared<Consumer>(Consumer{behaviour, std::move(consumer), {}});
-    if (behaviour->wanted.value("quiet", false)) made->reporter = std::thread([behaviour] { behaviour->report(); });
+    if (behaviour->quiet) made->reporter = std::thread([behaviour] { behaviour->report(); });
     put(consumers_, request.at("consumer"), made);
   }
 

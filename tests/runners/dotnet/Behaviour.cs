@@ -23,6 +23,7 @@ internal sealed class Behaviour
     private readonly ConcurrentDictionary<string, int> _deliveries = new ConcurrentDictionary<string, int>();
     private readonly Timer? _timer;
     private long _received;
+    private long _bytes;
     private long _reported;
 
     internal Behaviour(string consumer, JsonElement behaviour)
@@ -93,6 +94,12 @@ internal sealed class Behaviour
     {
         if (_quiet)
         {
+            long bytes = 0;
+            foreach (var message in messages)
+            {
+                bytes += message.Body.Length;
+            }
+            Interlocked.Add(ref _bytes, bytes);
             Interlocked.Add(ref _received, messages.Count);
             return;
         }
@@ -113,7 +120,13 @@ internal sealed class Behaviour
         var received = Interlocked.Read(ref _received);
         if (Interlocked.Exchange(ref _reported, received) != received)
         {
-            Json.Write(new Dictionary<string, object?> { ["event"] = "count", ["consumer"] = _consumer, ["received"] = received });
+            Json.Write(new Dictionary<string, object?>
+            {
+                ["event"] = "count",
+                ["consumer"] = _consumer,
+                ["received"] = received,
+                ["bytes"] = Interlocked.Read(ref _bytes),
+            });
         }
     }
 }

@@ -113,7 +113,7 @@ function listener(consumer, behaviour) {
   }
   const report = (messages) => {
     for (const message of messages) {
-      if (count) count()
+      if (count) count(message)
       else emit({ event: 'message', consumer, message: fromView(message), batch: messages.length })
     }
   }
@@ -139,12 +139,14 @@ function listener(consumer, behaviour) {
 /** Counts messages and tells their number at most every 200 ms, and once all is quiet. */
 function counter(consumer) {
   let received = 0
+  let bytes = 0
   let timer = null
-  return () => {
+  return ({ body }) => {
     received++
+    bytes += body.length
     timer ??= setTimeout(() => {
       timer = null
-      emit({ event: 'count', consumer, received })
+      emit({ event: 'count', consumer, received, bytes })
     }, 200)
   }
 }

@@ -11,6 +11,7 @@ use LibMq\MessageView;
 final class Behaviour
 {
     private int $received = 0;
+    private int $bytes = 0;
     private int $reported = 0;
     private float $lastReport = 0.0;
     /** @var array<string, int> */
@@ -35,6 +36,7 @@ final class Behaviour
                 Runner::write(['event' => 'message', 'consumer' => $this->consumer, 'message' => Runner::view($message), 'batch' => count($messages)]);
             } else {
                 ++$this->received;
+                $this->bytes += strlen($message->body);
                 $this->report();
             }
         }
@@ -71,7 +73,7 @@ final class Behaviour
         if ($this->received !== $this->reported && $now - $this->lastReport >= 0.2) {
             $this->reported = $this->received;
             $this->lastReport = $now;
-            Runner::write(['event' => 'count', 'consumer' => $this->consumer, 'received' => $this->received]);
+            Runner::write(['event' => 'count', 'consumer' => $this->consumer, 'received' => $this->received, 'bytes' => $this->bytes]);
         }
     }
 }

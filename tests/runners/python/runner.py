@@ -164,7 +164,7 @@ class Consumer:
         self.name = name
         self.behaviour: Json = request.get("behaviour") or {}
         self.attempts: collections.Counter[str] = collections.Counter()
-        self.received = 0
+        self.received = self.bytes = 0
         self.closed = threading.Event()
         self.lock = threading.Lock()
         self.reporter: asyncio.Task[None] | None = None
@@ -204,14 +204,16 @@ class Consumer:
         while True:
             if said != self.received:
                 said = self.received
-                say({"event": "count", "consumer": self.name, "received": said})
+                say({"event": "count", "consumer": self.name, "received": said, "bytes": self.bytes})
             await asyncio.sleep(0.2)
 
     def note(self, messages: list[libmq.MessageView]) -> int:
         """Reports an arrival; tells the how manyth of these messages it is."""
         if self.behaviour.get("quiet"):
+            size = sum(len(message.body) for message in messages)
             with self.lock:
                 self.received += len(messages)
+                self.bytes += size
             return 1
         for message in messages:
             event = {"event": "message", "consumer": self.name, "message": from_message(message)}
