@@ -150,6 +150,7 @@ class Capture:
             f"consumerStatus -g {group} -s",
             "brokerConsumeStats -b BROKER",
             "statsAll -a",
+            "haStatus -b BROKER",
             f"updateSubGroup -g G-made -b {broker}",
             "getConsumerConfig -g G-made",
             "deleteSubGroup -g G-made -b BROKER",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +22,20 @@ COMMANDS = [
     ("getConsumerConfig -g {group}-other", r"retryQueueNums +=  2\n(.*\n)*retryMaxTimes +=  3\n"),
     ("cloneGroupOffset -s {group} -d {group}-other -t {topic} -o true", r"clone group offset success"),
     ("deleteSubGroup -b {broker} -g {group}-other", r"delete subscription group \[{group}-other\] .* success"),
+    ("updateTopicList -b {broker} -f {files}/topics.json", r"submit batch of topic config to {broker} success"),
+    ("topicRoute -t {topic}-listed", r'"perm":4,\s+"readQueueNums":3'),
+    ("updateSubGroupList -b {broker} -f {files}/groups.json", r"submit batch of group config to {broker} success"),
+    ("getConsumerConfig -g {group}-listed", r"retryQueueNums +=  5\n"),
     ("topicClusterList -t {topic}", r"{cluster}"),
+    ("topicList -c", r"\n{cluster} +{topic} +{group} "),
+    ("clusterList -m", r"\n{cluster} +{name} +0 +0 +\d+ +\d+ *\n"),
+    ("haStatus -b {broker}", r"#MasterAddr\s+{broker}\n#MasterCommitLogMaxOffset\s+\d+\n#SlaveNum\s+0\n#InSyncSlaveNum\s+0\n"),
+    ("haStatus -c {cluster}", r"#MasterAddr\s+{broker}\n"),
+    ("exportConfigs -c {cluster} -f {files}", r"export {files}/configs.json success"),
+    ("exportMetadata -c {cluster} -f {files}", r"export {files}/metadata.json success"),
+    ("exportMetadata -b {broker} -t -f {files}", r"export {files}/topic.json success"),
+    ("exportMetadata -b {broker} -g -f {files}", r"export {files}/subscriptionGroup.json success"),
+    ("exportMetrics -c {cluster} -f {files}", r"export {files}/metrics.json success"),
     ("brokerStatus -b {broker}", r"brokerVersionDesc +: \S+\n(.*\n)*putTps +: "),
     ("getBrokerConfig -b {broker}", r"autoCreateTopicEnable +=  true\n"),
     ("updateBrokerConfig -b {broker} -k brokerPermission -v 6", r"update broker config success, {broker}"),
@@ -42,13 +58,17 @@ COMMANDS = [
     ("consumeMessage -t {topic} -c 1", r"Consume ok\nMSGID: \w+ "),
     ("queryCq -t {topic} -q 0 -b {broker} -i 0 -c 1", r"max: 1, min: 0\n(.*\n)*ConsumeQueueData.*, tagsCode=65,"),
     ("allocateMQ -t {topic} -i a,b", r'"a":\[.*"b":\['),
+    ("consumerStatus -g {group}", r"@java-\d+-\S+ +V5_5_0 .*\n(.*\n)*Same subscription in the same group of consumer\n"),
+    ("consumerConnection -g {group}", r"\n{topic} +\*\n(.*\n)*ConsumeType: CONSUME_PASSIVELY\nMessageModel: CLUSTERING\n"),
     ("sendMsgStatus -b {name} -s 128 -c 2", r"rt=\d+ms, SendResult=SendResult \[sendStatus=SEND_OK"),
     ("wipeWritePerm -b {name}", r"wipe write perm of broker\[{name}\] in name server\[{namesrv}\] OK, \d+"),
     ("addWritePerm -b {name}", r"add write perm of broker\[{name}\] in name server\[{namesrv}\] OK, \d+"),
+    ("resetOffsetByTime -g {group} -t {topic} -s 0 -b {broker} -q 0 -o 1", r"reset consumer offset to 1\n"),
     ("cleanUnusedTopic -b {broker}", r"success"),
     ("cleanExpiredCQ -b {broker}", r"success"),
     ("deleteExpiredCommitLog -b {broker}", r"success"),
     ("skipAccumulatedMessage -g {group} -t {topic} -f true", r"\n{name} +0 +1 *\n"),
+    ("checkMsgSendRT -t {topic} -a 3 -s 16", r"\n{name} +\d +true +\d+ *\n(.*\n)*Avg RT: "),
 ]  # fmt: skip
 
 
@@ -67,7 +87,13 @@ def life(target: Target, java: Peer) -> Iterator[Fields]:
         return all(remoting.call(target.broker, 14, at | {"queueId": q}).ext.get("offset") == "1" for q in "01")
 
     wait_for("the offsets are committed", committed, 30)
-    yield {"topic": topic, "group": f"G-{topic}", "msg_id": sent[0]["msg_id"]}
+    # Where commands read lists and write reports.
+    with tempfile.TemporaryDirectory(prefix="mqadmin-") as files:
+        topics = [{"topicName": f"{topic}-listed", "readQueueNums": 3, "writeQueueNums": 2, "perm": 4}]
+        (Path(files) / "topics.json").write_text(json.dumps(topics))
+        groups = [{"groupName": f"G-{topic}-listed", "retryQueueNums": 5}]
+        (Path(files) / "groups.json").write_text(json.dumps(groups))
+        yield {"topic": topic, "group": f"G-{topic}", "msg_id": sent[0]["msg_id"], "files": files}
     java.call("close", name=f"{topic}-consumer")
     java.call("close", name=topic)
 
@@ -81,6 +107,29 @@ def test_command(target: Target, java: Peer, life: Fields, command: str, expecte
 
     out = java.admin(*arguments, "-n", target.namesrv)
     assert re.search(pattern, "\n" + out), f"{arguments}: wanted {pattern!r}, got:\n{out}"
+
+
+@pytest.mark.slow
+def test_what_is_exported(target: Target, java: Peer, life: Fields) -> None:
+    """The files that exportMetadata and exportMetrics write: what another cluster is set up with, what a report is made of."""
+    files = Path(life["files"]) / "again"
+    files.mkdir()
+    for command in ("exportMetadata", "exportConfigs", "exportMetrics"):
+        java.admin(command, "-c", target.cluster, "-f", str(files), "-n", target.namesrv)
+
+    metadata = json.loads((files / "metadata.json").read_text())
+    topic = metadata["topicConfigTable"][life["topic"]]
+    assert (topic["readQueueNums"], topic["writeQueueNums"], topic["perm"]) == (2, 2, 6)
+    group = metadata["subscriptionGroupTable"][life["group"]]
+    assert (group["retryQueueNums"], group["retryMaxTimes"], group["consumeEnable"]) == (1, 16, True)
+    configs = json.loads((files / "configs.json").read_text())
+    assert configs["clusterScale"] == {"namesrvSize": 1, "masterBrokerSize": 1, "slaveBrokerSize": 0}
+    assert configs["brokerConfigs"][target.name]["flushDiskType"] == "ASYNC_FLUSH"
+    report = json.loads((files / "metrics.json").read_text())["evaluateReport"][target.name]
+    assert "JAVA%V5_5_0" in report["runtimeVersion"]["clientInfo"]
+    quota = report["runtimeQuota"]
+    assert quota["topicSize"] >= 1 and quota["groupSize"] >= 1
+    assert 0 < float(quota["diskRatio"]["commitLogDiskRatio"]) < 1 and float(quota["messageAverageSize"]) > 0
 
 
 def test_a_topic_is_closed_and_deleted(target: Target, java: Peer, unique: str) -> None:

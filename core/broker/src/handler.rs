@@ -93,6 +93,7 @@ fn handler(code: RequestCode) -> Option<Handler> {
         RequestCode::GET_BROKER_CONFIG => admin::get_config,
         RequestCode::UPDATE_BROKER_CONFIG => admin::update_config,
         RequestCode::VIEW_BROKER_STATS_DATA => admin::view_stats,
+        RequestCode::GET_BROKER_HA_STATUS => admin::ha_status,
         RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE => admin::clean_expired_queues,
         RequestCode::DELETE_EXPIRED_COMMITLOG => admin::delete_expired_log,
         RequestCode::CLEAN_UNUSED_TOPIC => admin::clean_unused_topics,

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use bytes::{Bytes, BytesMut};
 use mq_protocol::body::{
     ClusterInfo, ConsumeStats, ConsumerConnections, ConsumerIdList, GroupConfig, GroupList, GroupTable,
-    HeartbeatData, KvTable, LockBatchBody, LockOkBody, ProducerConnections, RegisterBrokerBody, TopicConfig,
-    TopicList, TopicRoute, TopicStats,
+    HaStatus, HeartbeatData, KvTable, LockBatchBody, LockOkBody, ProducerConnections, RegisterBrokerBody,
+    TopicConfig, TopicList, TopicRoute, TopicStats,
 };
 use mq_protocol::compression::Compression;
 use mq_protocol::frame::MAX_FRAME;
@@ -106,6 +106,7 @@ fn understand(vector: &Vector, frame: &Frame) -> bool {
         (15, true) => check_header::<UpdateConsumerOffsetRequest>(frame),
         (14 | 29 | 30 | 31, false) if good => check_header::<OffsetResponse>(frame),
         (17, true) => check_header::<CreateTopicRequest>(frame),
+        (907, false) if good => assert!(check_body::<HaStatus>(frame).master),
         (28 | 219, false) if good => assert!(!check_body::<KvTable>(frame).table.is_empty()),
         (29, true) => check_header::<SearchOffsetRequest>(frame),
         (30..=32, true) => check_header::<QueueRequest>(frame),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mq_protocol::body::KvTable;
+use mq_protocol::body::{HaStatus, KvTable};
 use mq_protocol::header::{GetBrokerConfigResponse, ViewStatsRequest};
 use mq_protocol::{Frame, ResponseCode};
 use mq_store::fs::DiskSpace;
@@ -129,6 +129,17 @@ pub(super) fn view_stats(state: &State, call: &mut Call<'_>) -> Result<Reply, Re
         Some(data) => Ok(reply::body(&call.request, serde_json::to_vec(&data)?)),
         None => Err(Refusal::system(format!("The stats <{stats_name}> <{stats_key}> not exist"))),
     }
+}
+
+/// This broker is a master, and has no replicas yet.
+pub(super) fn ha_status(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let end = state.store.status().max_physical_offset;
+    let status = HaStatus {
+        master: true,
+        master_commit_log_max_offset: i64::try_from(end).unwrap_or(i64::MAX),
+        ..HaStatus::default()
+    };
+    Ok(reply::body(&call.request, serde_json::to_vec(&status)?))
 }
 
 pub(super) fn clean_expired_queues(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {

@@ -1,6 +1,6 @@
 //! Topics for admins (`AdminBrokerProcessor`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mq_protocol::body::{
     GroupList, MessageQueue, TopicConfig, TopicConfigList, TopicList, TopicOffset, TopicStats, perm,
@@ -17,8 +17,9 @@ use crate::service::attributes::edit_topic;
 /// Most queues of a topic.
 const MAX_QUEUES: i32 = 65_536;
 
-/// Checks what an admin wants a topic to be.
-fn check(state: &State, topic: &TopicConfig) -> Result<(), Refusal> {
+/// Checks what an admin wants a topic to be, and then applies the edits of its attributes; Apache's order, which shows in
+/// the answer's code.
+fn check(state: &State, topic: &mut TopicConfig, edits: &str) -> Result<(), Refusal> {
     let name = &topic.topic_name;
     check_topic(name).map_err(|error| invalid(error.to_string()))?;
     let config = state.config();
@@ -36,10 +37,12 @@ fn check(state: &State, topic: &TopicConfig) -> Result<(), Refusal> {
     if topic.perm & !known_bits != 0 {
         return Err(invalid(format!("perm {} of topic {name} is not a sum of 1, 2, 4 and 8", topic.perm)));
     }
-    let mixed = topic.attributes.get("message.type").is_some_and(|kind| kind == "MIXED");
+    let mixed = edits.split(',').any(|edit| edit.trim() == "+message.type=MIXED");
     if mixed && !config.enable_mixed_message_type {
         return Err(invalid("MIXED message type is not supported."));
     }
+    let known = state.topics.get(name);
+    topic.attributes = edit_topic(known.as_ref().map(|topic| &topic.attributes), edits)?;
     Ok(())
 }
 
@@ -48,10 +51,8 @@ const PRIORITY: i32 = 8;
 
 pub(super) fn update(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
     let header: CreateTopicRequest<'_> = call.request.header()?;
-    let known = state.topics.get(header.topic);
-    let current = known.as_ref().map(|topic| &topic.attributes);
-    let topic = TopicConfig {
-        attributes: edit_topic(current, header.attributes.unwrap_or(""))?,
+    let mut topic = TopicConfig {
+        attributes: BTreeMap::new(),
         order: header.order == Some(true),
         perm: header.perm,
         read_queue_nums: header.read_queue_nums,
@@ -60,7 +61,7 @@ pub(super) fn update(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusa
         topic_sys_flag: header.topic_sys_flag.unwrap_or(0),
         write_queue_nums: header.write_queue_nums,
     };
-    check(state, &topic)?;
+    check(state, &mut topic, header.attributes.unwrap_or(""))?;
     state.topics.update(vec![topic])?;
     Ok(reply::ok(&call.request))
 }
@@ -68,12 +69,9 @@ pub(super) fn update(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusa
 pub(super) fn update_list(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
     let mut list: TopicConfigList = fastjson::from_slice(&call.request.body)?;
     for topic in &mut list.topic_config_list {
-        let known = state.topics.get(&topic.topic_name);
-        let current = known.as_ref().map(|topic| &topic.attributes);
         let edits: Vec<String> =
             topic.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        topic.attributes = edit_topic(current, &edits.join(","))?;
-        check(state, topic)?;
+        check(state, topic, &edits.join(","))?;
     }
     state.topics.update(list.topic_config_list)?;
     Ok(reply::ok(&call.request))

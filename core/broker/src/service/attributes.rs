@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use mq_protocol::ResponseCode;
-
 use crate::server::Refusal;
 
 /// An attribute: its name, the values it takes (empty: a number), and whether it can change after creation.
@@ -53,7 +51,8 @@ fn edit<'a>(
     let mut attributes = current.cloned().unwrap_or_default();
     for edit in edits.map(str::trim).filter(|edit| !edit.is_empty()) {
         let refuse = |why: &str| {
-            Err(Refusal::new(ResponseCode::INVALID_PARAMETER, format!("attribute edit '{edit}': {why}")))
+            // `AttributeUtil` throws, which becomes SYSTEM_ERROR.
+            Err(Refusal::system(format!("attribute edit '{edit}': {why}")))
         };
         let (text, adds) = match (edit.strip_prefix('+'), edit.strip_prefix('-')) {
             (Some(text), _) => (text, true),

@@ -85,13 +85,13 @@ impl Groups {
     /// Sets groups as an admin wants them. Their attributes are edits of those that they have.
     pub(crate) fn update(&self, mut groups: Vec<GroupConfig>) -> Result<(), Refusal> {
         for group in &mut groups {
-            let known = self.get(&group.group_name);
-            group.attributes =
-                edit_group(known.as_deref().map(|known| &known.attributes), &group.attributes)?;
             if !is_system_group(&group.group_name) {
                 check_group(&group.group_name)
                     .map_err(|error| Refusal::new(ResponseCode::INVALID_PARAMETER, error.to_string()))?;
             }
+            let known = self.get(&group.group_name);
+            group.attributes =
+                edit_group(known.as_deref().map(|known| &known.attributes), &group.attributes)?;
         }
         {
             let mut table = self.table.write();

@@ -1,8 +1,8 @@
 //! Admin requests: topics, groups, figures, settings, queries, relays to consumers.
 
 use mq_protocol::body::{
-    ConsumeStats, ConsumerConnections, GroupConfig, GroupList, GroupTable, KvTable, ProducerConnections,
-    TopicConfig, TopicList, TopicStats, TopicTable,
+    ConsumeStats, ConsumerConnections, GroupConfig, GroupList, GroupTable, HaStatus, KvTable,
+    ProducerConnections, TopicConfig, TopicList, TopicStats, TopicTable,
 };
 use mq_protocol::header::{
     ConsumeMessageDirectlyRequest, ConsumeStatsRequest, ConsumerGroupRequest, ConsumerRunningInfoRequest,
@@ -40,6 +40,10 @@ async fn topics_are_made_changed_listed_and_deleted() {
         c.refused(update, &topic_header("Q", -1), ResponseCode::INVALID_PARAMETER).await;
         let mixed = CreateTopicRequest { attributes: Some("+message.type=MIXED"), ..topic_header("Q", 1) };
         c.refused(update, &mixed, ResponseCode::INVALID_PARAMETER).await;
+        let odd = CreateTopicRequest { attributes: Some("+color=red"), ..topic_header("Q", 1) };
+        c.refused(update, &odd, ResponseCode::SYSTEM_ERROR).await;
+        let odd = CreateTopicRequest { topic: "a b", ..odd };
+        c.refused(update, &odd, ResponseCode::INVALID_PARAMETER).await;
         let list = r#"{"topicConfigList":[{"topicName":"L1","readQueueNums":1,"writeQueueNums":2,"perm":6,
             "attributes":{"+message.type":"DELAY"}},{"topicName":"L2"}]}"#;
         c.ok(Frame::bare_request(RequestCode::UPDATE_AND_CREATE_TOPIC_LIST).with_body(list)).await;
@@ -91,7 +95,7 @@ async fn groups_are_made_changed_listed_and_deleted() {
             .await;
         assert_eq!(fastjson::from_slice::<GroupConfig>(&one.body).unwrap(), attributes("priority.factor"));
         let bad = c.call(update(&attributes("+color"))).await;
-        assert_eq!(bad.response_code(), ResponseCode::INVALID_PARAMETER);
+        assert_eq!(bad.response_code(), ResponseCode::SYSTEM_ERROR);
         let list = r#"{"groupConfigList":[{"groupName":"g2"},{"groupName":"g3","retryQueueNums":2}]}"#;
         c.ok(Frame::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST).with_body(list))
             .await;
@@ -176,6 +180,11 @@ async fn figures_of_topics_groups_and_the_broker() {
         ] {
             assert!(table[key].parse::<f64>().is_ok(), "{key} is {}", table[key]);
         }
+        let ha = c.ok(Frame::bare_request(RequestCode::GET_BROKER_HA_STATUS)).await;
+        let ha: HaStatus = fastjson::from_slice(&ha.body).unwrap();
+        let end: i64 = table["commitLogMaxOffset"].parse().unwrap();
+        assert_eq!((ha.master, ha.in_sync_slave_nums), (true, 0));
+        assert!(ha.master_commit_log_max_offset >= end && end > 0, "{ha:?}");
         let delays = c.ok(Frame::bare_request(RequestCode::GET_ALL_DELAY_OFFSET)).await;
         assert!(String::from_utf8_lossy(&delays.body).contains(r#""offsetTable":{"#));
     })

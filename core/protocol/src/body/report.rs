@@ -29,6 +29,46 @@ pub struct ConsumeTimeSpans {
     pub consume_time_span_set: Vec<QueueTimeSpan>,
 }
 
+/// A replica's connection to its master (`HAConnectionRuntimeInfo`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct ReplicaStatus {
+    pub addr: String,
+    /// Bytes of the log that the replica lacks.
+    pub diff: i64,
+    pub in_sync: bool,
+    pub slave_ack_offset: i64,
+    pub transfer_from_where: i64,
+    pub transferred_byte_in_second: i64,
+}
+
+/// What a broker that is a replica itself knows of its master (`HAClientRuntimeInfo`); all 0 on a master.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct MasterStatus {
+    pub last_read_timestamp: i64,
+    pub last_write_timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master_addr: Option<String>,
+    pub master_flush_offset: i64,
+    pub max_offset: i64,
+    pub transferred_byte_in_second: i64,
+}
+
+/// Answer to GET_BROKER_HA_STATUS (`HARuntimeInfo`).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "fields are named as on the wire")]
+pub struct HaStatus {
+    pub ha_client_runtime_info: MasterStatus,
+    pub ha_connection_info: Vec<ReplicaStatus>,
+    pub in_sync_slave_nums: i32,
+    pub master: bool,
+    pub master_commit_log_max_offset: i64,
+}
+
 /// One counter over some time (`BrokerStatsItem`).
 #[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
