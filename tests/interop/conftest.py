@@ -90,8 +90,16 @@ def node() -> Iterator[Peer]:
 
 
 @pytest.fixture
+def cpp() -> Iterator[Peer]:
+    """Apache's C++ client. One for each test, as `node`."""
+    peer = peers.cpp_peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
 def peer(request: pytest.FixtureRequest) -> Callable[[str], Peer]:
-    """A peer by its name: java, binary, older, go or node."""
+    """A peer by its name: java, binary, older, go, node or cpp."""
     return request.getfixturevalue
 
 

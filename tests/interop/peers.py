@@ -31,6 +31,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -246,6 +247,20 @@ def go_peer() -> Peer:
     program = _built("go", [folder / "main.go", folder / "go.mod", folder / "go.sum"], build) / "peer"
     home = Workspace("peer-go-home-")  # where the offsets of broadcasting consumers go
     return Peer("go", [str(program)], {"HOME": str(home.path)})
+
+
+def cpp_peer() -> Peer:
+    """Apache's C++ client, in the Python package that carries it; no other build of it is published."""
+    folder = HERE / "cpp"
+    pinned = folder / "requirements.txt"
+
+    def build(target: Path) -> None:
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+        _run([sys.executable, "-m", "pip", "install", *options, "--target", str(target), "-r", str(pinned)], HERE)
+
+    installed = _built("cpp", [pinned], build)
+    home = Workspace("peer-cpp-home-")  # where its logs go
+    return Peer("cpp", [sys.executable, str(folder / "peer.py"), str(installed)], {"HOME": str(home.path)})
 
 
 def node_peer() -> Peer:
