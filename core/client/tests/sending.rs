@@ -5,6 +5,7 @@ mod cluster;
 mod support;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use cluster::Cluster;
@@ -165,6 +166,43 @@ async fn a_namespace_is_a_world_of_its_own() {
         within(consumer.commit()).await.unwrap();
         within(client.close()).await;
     }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn all_of_it_works_over_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // This machine has no IPv6.
+        return;
+    }
+    let cluster = Cluster::start_with(|config| config.bind_address = Ipv6Addr::LOCALHOST.into()).await;
+    if !cluster.is_own() {
+        return;
+    }
+    assert!(cluster.namesrv.starts_with("[::1]:"), "{}", cluster.namesrv);
+    let (topic, group) = cluster.topic(1).await;
+    // Without this the client names itself by the machine's own address.
+    let mut config = ClientConfig::new(&cluster.namesrv).unwrap();
+    config.set("clientIP", "::1").unwrap();
+    let client = Client::new(config).unwrap();
+    assert!(client.client_id().starts_with("::1@"), "{}", client.client_id());
+    let producer = client.producer(ProducerConfig::default()).unwrap();
+    let sent = within(producer.send(Message::new(&topic, "one").key("k"))).await.unwrap();
+    assert_eq!((sent.message_id.len(), sent.offset_message_id.len()), (56, 56));
+    let list = (0..3).map(|n| Message::new(&topic, n.to_string())).collect();
+    assert_eq!(within(producer.send_batch(list)).await.unwrap().queue_offset, 1);
+    let consumer = reader(&client, &topic, &group).await;
+    let read = read(&consumer, 4).await;
+    assert_eq!(read.iter().map(body).collect::<Vec<_>>(), ["one", "0", "1", "2"]);
+    for message in &read {
+        assert!(message.born_host().ip() == Ipv6Addr::LOCALHOST && message.store_host().is_ipv6());
+    }
+    assert_eq!(read[0].message_id(), sent.message_id);
+    assert_eq!(read[0].offset_message_id(), sent.offset_message_id);
+    // The id carries the address of the broker that is asked for the message.
+    let looked_up = within(client.admin().query_by_id(&sent.offset_message_id)).await.unwrap();
+    assert_eq!(body(&looked_up), "one");
+    within(client.close()).await;
     cluster.stop().await;
 }
 
