@@ -86,6 +86,7 @@ class _Server:
     """What NameServer and broker have in common: a version, a folder, one process that can be started again."""
 
     process: Process | None = None
+    conf: dict[str, object]
 
     def __init__(self, version: str, home: Path, encoding: str, jvm: Sequence[str]) -> None:
         if version not in VERSIONS:
@@ -97,9 +98,14 @@ class _Server:
         self.port = 0
 
     @property
+    def host(self) -> str:
+        """Where it listens."""
+        return str(self.conf.get("bindAddress", HOST))
+
+    @property
     def address(self) -> str:
-        """HOST:PORT."""
-        return f"{HOST}:{self.port}"
+        """HOST:PORT, the host in brackets if it is of IPv6."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def _java(self, main: str, conf: Path) -> tuple[list[str], dict[str, str]]:
         return java(main, self.version, self.home, jvm=self.jvm, encoding=self.encoding, args=["-c", str(conf)])
@@ -203,7 +209,7 @@ class Broker(_Server):
         return self
 
     def _routed(self) -> bool:
-        if not accepts(self.port):
+        if not accepts(self.port, self.host):
             return False
         try:
             # 5.x often registers before its connection to the NameServer stands, which is lost, and again only 10 s

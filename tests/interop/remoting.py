@@ -144,7 +144,7 @@ def loads(body: bytes) -> Any:
 def call(address: str, code: int, ext: dict[str, str] | None = None, body: bytes = b"", timeout: float = 5) -> Frame:
     """One request on a connection of its own. OSError or EOFError when there is no answer."""
     host, port = address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=timeout) as s:
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout) as s:
         s.sendall(Frame(code, opaque=1, ext=ext or {}, body=body).encode())
         while True:
             head = read_exactly(s, 4)
