@@ -6,6 +6,7 @@ mod common;
 
 use common::{copy_dir, drain, fast_dir, read, record};
 use mq_protocol::message::MessageRecord;
+use mq_store::check::Fault;
 use mq_store::fs::{Call, Random, SimulatedFiles};
 use mq_store::{FlushDisk, FlushStatus, KeyQuery, ReadStatus, Store, StoreConfig, StoreError};
 use std::os::unix::fs::FileExt;
@@ -184,6 +185,37 @@ fn flipped_bits_never_bring_a_wrong_message() {
             }
             store.close().unwrap();
         });
+    }
+}
+
+#[test]
+fn records_that_were_on_the_disk_and_are_gone_are_said() {
+    for clean in [true, false] {
+        let dir = fast_dir();
+        fill(dir.path());
+        let store = Store::open(config(dir.path())).unwrap();
+        let end = store.status().max_physical_offset;
+        store.close().unwrap();
+        drop(store);
+        // The newest file is all zeros, as after a disk that lied about its syncs.
+        let last = end / (16 << 10) * (16 << 10);
+        let file = std::fs::File::create(dir.path().join(format!("commitlog/{last:020}"))).unwrap();
+        file.set_len(16 << 10).unwrap();
+        // Neither queues nor index are there to miss them.
+        std::fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        if !clean {
+            std::fs::write(dir.path().join("abort"), "1").unwrap();
+        }
+        let store = Store::open(config(dir.path())).unwrap();
+        let report = store.status().recovery;
+        assert_eq!(report.end, last, "clean {clean}");
+        let said = |fault: &Fault| {
+            let Fault::Checkpoint { what } = fault else { return false };
+            what.contains(&format!("up to {end},")) && what.contains(&format!("ends at {last}:"))
+        };
+        assert!(report.faults.iter().any(said), "clean {clean}: {:?}", report.faults);
+        store.close().unwrap();
     }
 }
 
