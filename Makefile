@@ -29,7 +29,7 @@ MINUTES ?= 10
 soak: build          ## all clients under faults at random for MINUTES (10); SEED=n repeats one
 	$(ENV); MQ_BIN=$(CARGO_TARGET_DIR)/release/mq python3 -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-fuzz: install        ## every decoder that reads bytes of the network or the disk, SECONDS (30) each; needs no nightly
+fuzz: install        ## every decoder that reads bytes of the network or the disk, SECONDS (30) each, as make test does for three; needs no nightly
 	tests/fuzz/run $(or $(SECONDS),30)
 
 lint: install        ## formatting and lints of every language
