@@ -9,7 +9,7 @@ from pathlib import Path
 MIB = 1 << 20
 # What a process may hold more at the end than when it had warmed up: pools grow to their limits, connections are being renewed.
 MORE_FILES = 8
-MORE_THREADS = 32
+MORE_THREADS = 64  # `consume_thread_max`: listeners of Python have a thread each, as many as a backlog ever needed
 MORE_MEMORY = 48 * MIB
 FACTOR = 1.5
 PER_DELIVERY = 1024

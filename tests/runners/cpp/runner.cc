@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iostream>
 #include <libmq/libmq.hpp>
+#include <list>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -611,12 +612,34 @@ class Runner {
 
 }  // namespace
 
+/// A request that is answered on a thread of its own, which is joined at the end of this.
+class Working {
+ public:
+  template <class Work>
+  explicit Working(Work work)
+      : thread_([this, work] {
+          work();
+          ended_ = true;
+        }) {}
+  Working(const Working&) = delete;
+  Working& operator=(const Working&) = delete;
+  ~Working() { thread_.join(); }
+
+  bool ended() const { return ended_; }
+
+ private:
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
 int main() {
   Runner runner;
-  std::vector<std::thread> working;
+  std::list<Working> working;
   for (std::string line; std::getline(std::cin, line);) {
     const json request = json::parse(line);
     if (request.at("op") == "exit") break;
+    // A thread that has ended keeps its stack until it is joined.
+    working.remove_if([](const Working& one) { return one.ended(); });
     // Each request on a thread of its own: a load may run while the client is closed.
     working.emplace_back([&runner, request] {
       json answer = attempt([&] { return runner.answer(request); });
@@ -624,6 +647,6 @@ int main() {
       print(answer);
     });
   }
-  for (auto& thread : working) thread.join();
+  working.clear();
   runner.close();
 }
