@@ -290,6 +290,30 @@ fn recovery_reads_what_came_after_the_last_note_however_long_the_log_is() {
 }
 
 #[test]
+fn what_a_start_shows_after_a_failed_sync_is_on_the_disk() {
+    let (files, config) = simulated(8);
+    let store = Store::open(config.clone()).unwrap();
+    (0..5).for_each(|n| put(&store, n).unwrap());
+    files.refuse(Call::Sync, "commitlog", EIO, 1);
+    let bodies: Vec<_> = (5..45).map(body).collect();
+    let batch: Vec<_> = bodies.iter().map(|body| record("T", 0, body, "")).collect();
+    let appended = store.append_batch(&batch).unwrap();
+    assert_eq!(block_on(store.flushed(appended[0].end)), FlushStatus::Failed);
+    store.kill();
+    drop(store);
+    // The kernel takes the pages for clean; only what is written again gets to the disk with the next sync.
+    let store = Store::open(config.clone()).unwrap();
+    has_exactly(&store, 45);
+    files.cut().unwrap();
+    store.kill();
+    drop(store);
+    files.restart().unwrap();
+    let store = Store::open(config).unwrap();
+    has_exactly(&store, 45);
+    store.close().unwrap();
+}
+
+#[test]
 fn recovery_does_not_look_at_what_stands_before_the_last_note() {
     let mut read = Vec::new();
     for (messages, clean) in [(200, false), (2000, false), (200, true), (2000, true)] {
