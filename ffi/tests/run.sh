@@ -58,6 +58,7 @@ finish() {
 
 try "the library builds" cargo build --locked --profile "$profile" || finish
 try "the headers and the list of symbols are what the sources say" cargo run --locked --quiet -p mq-ffi-xtask -- header --check
+try "the wrappers repeat the headers as they are" python3 ffi/tests/signatures.py
 nm -D --defined-only "$built/libmq.so" | awk '{ print $3 }' | LC_ALL=C sort >"$out/symbols.txt"
 try "the exported symbols are the declared ones" diff -u ffi/symbols.txt "$out/symbols.txt"
 readelf -d "$built/libmq.so" | grep -q 'SONAME.*\[libmq.so.0\]'
