@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use mq_binding::{Broker, on_library_thread};
 
-use crate::call::{CText, Out, absent, call, free, handle, quiet, text, timeout};
+use crate::call::{CText, Handle, Out, absent, call, free, on, quiet, text, timeout};
 use crate::config::{config_or_default, mq_config};
 use crate::error::mq_error;
 
@@ -17,6 +17,15 @@ pub struct mq_broker {
     pub(crate) broker: Broker,
     /// Every text that was lent; an address stays readable after a restart that changed it.
     lent: Mutex<Vec<CText>>,
+}
+
+impl Handle for mq_broker {
+    type Core = Broker;
+    const NAME: &'static str = "broker";
+
+    fn core(&self) -> &Broker {
+        &self.broker
+    }
 }
 
 /// A text of a broker, lent until the broker is freed.
@@ -100,40 +109,31 @@ pub unsafe extern "C" fn mq_broker_create_topic(
     name_len: usize,
     queues: i32,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and a text with its length.
-        let (broker, name) = unsafe { (handle(broker, "broker")?, text(name, name_len, "the topic")?) };
-        broker.broker.create_topic(name, queues)
-    })
+    // SAFETY: the header asks for live handles or NULL and a text with its length.
+    unsafe { on(broker, |broker| broker.create_topic(text(name, name_len, "the topic")?, queues)) }
 }
 
 /// Stops a broker cleanly, up to `timeout_ms` milliseconds (negative or 0: 10 seconds). A temporary directory stays until
 /// the broker is freed. Stopping twice is no error. Errors: `MQ_ERR_TIMEOUT`, `MQ_ERR_IO`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_stop(broker: *mut mq_broker, timeout_ms: i64) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(broker, "broker") }?.broker.stop(timeout(timeout_ms))
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(broker, |broker| broker.stop(timeout(timeout_ms))) }
 }
 
 /// Ends a broker as `kill -9` would: connections are cut, nothing is flushed, the mark of an unclean stop stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_kill(broker: *mut mq_broker) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(broker, "broker") }?.broker.kill()
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(broker, |broker| broker.kill()) }
 }
 
 /// Starts a stopped or killed broker again, on the same data and, unless others took them, the same ports. One that runs
 /// is stopped first. Errors as `mq_broker_start`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_restart(broker: *mut mq_broker) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(broker, "broker") }?.broker.restart()
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(broker, |broker| broker.restart()) }
 }
 
 /// Frees a broker, after stopping it if that was not done; a temporary directory is removed. NULL is allowed. In a forked

@@ -5,9 +5,10 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use mq_binding::{Error, ErrorCode, fence};
+use mq_binding::{Error, ErrorCode, Queue, fence};
 
 use crate::error::mq_error;
+use crate::queue::mq_queue;
 
 /// Runs a function that can fail; NULL means success.
 pub(crate) fn call(body: impl FnOnce() -> Result<(), Error>) -> *mut mq_error {
@@ -20,6 +21,62 @@ pub(crate) fn call(body: impl FnOnce() -> Result<(), Error>) -> *mut mq_error {
 /// Runs an accessor; a panic gives `otherwise`.
 pub(crate) fn quiet<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     fence(|| Ok(body())).unwrap_or(otherwise)
+}
+
+/// A handle on something of the binding.
+pub(crate) trait Handle {
+    /// What it is on.
+    type Core;
+    /// The parameter's name, for messages.
+    const NAME: &'static str;
+
+    fn core(&self) -> &Self::Core;
+}
+
+/// A call of what a handle is on.
+///
+/// # Safety
+/// `of` is NULL or points to a live handle.
+pub(crate) unsafe fn on<H: Handle>(
+    of: *const H,
+    body: impl FnOnce(&H::Core) -> Result<(), Error>,
+) -> *mut mq_error {
+    // SAFETY: as the caller promises.
+    call(|| body(unsafe { handle(of, H::NAME) }?.core()))
+}
+
+/// A call that has a result.
+///
+/// # Safety
+/// As [`on`]; `place` is NULL or can be written.
+pub(crate) unsafe fn get<H: Handle, T>(
+    of: *const H,
+    place: *mut T,
+    what: &str,
+    body: impl FnOnce(&H::Core) -> Result<T, Error>,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let (of, out) = unsafe { (handle(of, H::NAME)?, Out::new(place, what)?) };
+        out.set(body(of.core())?);
+        Ok(())
+    })
+}
+
+/// A call whose end is an event on a queue.
+///
+/// # Safety
+/// As [`on`]; `queue` is NULL or points to a live queue.
+pub(crate) unsafe fn begin<H: Handle>(
+    of: *const H,
+    queue: *const mq_queue,
+    body: impl FnOnce(&H::Core, &Queue) -> Result<(), Error>,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let (of, queue) = unsafe { (handle(of, H::NAME)?, handle(queue, "queue")?) };
+        body(of.core(), &queue.queue)
+    })
 }
 
 pub(crate) fn argument(message: impl Into<String>) -> Error {

@@ -2,7 +2,7 @@
 
 use mq_binding::{Client, on_library_thread};
 
-use crate::call::{Out, call, free, handle, quiet, timeout};
+use crate::call::{Handle, Out, begin, call, free, handle, on, quiet, timeout};
 use crate::config::mq_config;
 use crate::error::mq_error;
 use crate::queue::mq_queue;
@@ -12,6 +12,15 @@ use crate::queue::mq_queue;
 /// May be used from any thread, by several at once. Producers and consumers are made from it; closing it closes them.
 pub struct mq_client {
     pub(crate) client: Client,
+}
+
+impl Handle for mq_client {
+    type Core = Client;
+    const NAME: &'static str = "client";
+
+    fn core(&self) -> &Client {
+        &self.client
+    }
 }
 
 /// Makes a client from its settings (`namesrv` must be set). It connects when it is first needed, not here.
@@ -39,10 +48,8 @@ pub unsafe extern "C" fn mq_client_new(
 /// library, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_client_close(client: *mut mq_client, timeout_ms: i64) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(client, "client") }?.client.close(timeout(timeout_ms))
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(client, |client| client.close(timeout(timeout_ms))) }
 }
 
 /// As `mq_client_close`, without blocking: the end is an `MQ_EVENT_DONE` with `tag` on `queue`.
@@ -53,11 +60,8 @@ pub unsafe extern "C" fn mq_client_close_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (client, queue) = unsafe { (handle(client, "client")?, handle(queue, "queue")?) };
-        client.client.close_async(timeout(timeout_ms), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(client, queue, |client, queue| client.close_async(timeout(timeout_ms), queue, tag)) }
 }
 
 /// Frees a client, after closing it as `mq_client_close` does if that was not done. NULL is allowed.

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use mq_binding::{DeadLetters, Event, Outcome};
 
-use crate::call::{Out, call, free, handle, text};
+use crate::call::{Handle, Out, begin, call, free, handle, on, text};
 use crate::client::mq_client;
 use crate::error::mq_error;
 use crate::event::mq_event;
@@ -22,6 +22,15 @@ use crate::view::mq_message_view;
 /// may not be read, as brokers up to 4.9.1 make it.
 pub struct mq_dead_letters {
     letters: DeadLetters,
+}
+
+impl Handle for mq_dead_letters {
+    type Core = DeadLetters;
+    const NAME: &'static str = "letters";
+
+    fn core(&self) -> &DeadLetters {
+        &self.letters
+    }
 }
 
 /// Gives access to the dead letters of a consumer group. No broker is asked yet. Free it with `mq_dead_letters_free`; there is
@@ -71,20 +80,15 @@ pub unsafe extern "C" fn mq_dead_letters_read_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (letters, queue) = unsafe { (handle(letters, "letters")?, handle(queue, "queue")?) };
-        letters.letters.read_async(max, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(letters, queue, |letters, queue| letters.read_async(max, queue, tag)) }
 }
 
 /// Begins again with the oldest; waits for a read that is under way.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_dead_letters_rewind(letters: *mut mq_dead_letters) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(letters, "letters") }?.letters.rewind()
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(letters, |letters| letters.rewind()) }
 }
 
 /// As `mq_dead_letters_rewind`, without waiting: an `MQ_EVENT_DONE` with `tag` on `queue`.
@@ -94,11 +98,8 @@ pub unsafe extern "C" fn mq_dead_letters_rewind_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (letters, queue) = unsafe { (handle(letters, "letters")?, handle(queue, "queue")?) };
-        letters.letters.rewind_async(&queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(letters, queue, |letters, queue| letters.rewind_async(queue, tag)) }
 }
 
 /// Sends a dead letter to the topic that it was first sent to, as a new message with a new id: same body, tag, keys, message
@@ -131,12 +132,12 @@ pub unsafe extern "C" fn mq_dead_letters_resend_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (letters, view, queue) =
-            unsafe { (handle(letters, "letters")?, handle(view, "view")?, handle(queue, "queue")?) };
-        letters.letters.resend_async(view.message(), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe {
+        begin(letters, queue, |letters, queue| {
+            letters.resend_async(handle(view, "view")?.message(), queue, tag)
+        })
+    }
 }
 
 /// Cancels the asynchronous calls that were made with `queue` and `tag` and are not done yet: their event is then an
@@ -147,11 +148,8 @@ pub unsafe extern "C" fn mq_dead_letters_cancel(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (letters, queue) = unsafe { (handle(letters, "letters")?, handle(queue, "queue")?) };
-        letters.letters.cancel(&queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(letters, queue, |letters, queue| letters.cancel(queue, tag)) }
 }
 
 /// Frees the access to dead letters. NULL is allowed. In a forked child nothing happens.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mq_binding::Error;
 
 use crate::broker::mq_broker;
-use crate::call::{Out, argument, call, handle, text};
+use crate::call::{argument, get, on, text};
 use crate::error::mq_error;
 
 /// Milliseconds that cannot be negative.
@@ -30,17 +30,16 @@ pub unsafe extern "C" fn mq_broker_fail_next(
     response_len: usize,
     times: u32,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and texts with their lengths.
-        let (broker, request, response) = unsafe {
-            (
-                handle(broker, "broker")?,
+    // SAFETY: the header asks for live handles or NULL and texts with their lengths.
+    unsafe {
+        on(broker, |broker| {
+            broker.fail_next(
                 text(request, request_len, "the request")?,
                 text(response, response_len, "the answer")?,
+                times,
             )
-        };
-        broker.broker.fail_next(request, response, times)
-    })
+        })
+    }
 }
 
 /// The next `times` requests of this name are handled `delay_ms` milliseconds later; others go on meanwhile.
@@ -52,12 +51,16 @@ pub unsafe extern "C" fn mq_broker_delay_next(
     delay_ms: i64,
     times: u32,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and a text with its length.
-        let (broker, request) =
-            unsafe { (handle(broker, "broker")?, text(request, request_len, "the request")?) };
-        broker.broker.delay_next(request, millis(delay_ms, "the delay")?, times)
-    })
+    // SAFETY: the header asks for live handles or NULL and a text with its length.
+    unsafe {
+        on(broker, |broker| {
+            broker.delay_next(
+                text(request, request_len, "the request")?,
+                millis(delay_ms, "the delay")?,
+                times,
+            )
+        })
+    }
 }
 
 /// The next `times` requests of this name are not carried out; their connections are closed.
@@ -68,12 +71,8 @@ pub unsafe extern "C" fn mq_broker_drop_next(
     request_len: usize,
     times: u32,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and a text with its length.
-        let (broker, request) =
-            unsafe { (handle(broker, "broker")?, text(request, request_len, "the request")?) };
-        broker.broker.drop_next(request, times)
-    })
+    // SAFETY: the header asks for live handles or NULL and a text with its length.
+    unsafe { on(broker, |broker| broker.drop_next(text(request, request_len, "the request")?, times)) }
 }
 
 /// The next `times` requests of this name are carried out, but not answered.
@@ -84,59 +83,43 @@ pub unsafe extern "C" fn mq_broker_lose_answer_next(
     request_len: usize,
     times: u32,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and a text with its length.
-        let (broker, request) =
-            unsafe { (handle(broker, "broker")?, text(request, request_len, "the request")?) };
-        broker.broker.lose_answer_next(request, times)
-    })
+    // SAFETY: the header asks for live handles or NULL and a text with its length.
+    unsafe { on(broker, |broker| broker.lose_answer_next(text(request, request_len, "the request")?, times)) }
 }
 
 /// Lets the broker close new connections at once (`refuse` not 0) or accept them again (0). Open ones stay, and its
 /// NameServer goes on accepting.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_refuse_connections(broker: *mut mq_broker, refuse: i32) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(broker, "broker") }?.broker.refuse_connections(refuse != 0)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(broker, |broker| broker.refuse_connections(refuse != 0)) }
 }
 
 /// Takes all faults back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_clear_faults(broker: *mut mq_broker) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(broker, "broker") }?.broker.clear_faults()
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(broker, |broker| broker.clear_faults()) }
 }
 
 /// Moves the broker's clock forward by `time_ms` milliseconds (0 or more): delayed messages and retries that become due
 /// are delivered at once; locks, clients that do not answer and old files expire. Clients that are there stay.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_advance_clock(broker: *mut mq_broker, time_ms: i64) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(broker, "broker") }?.broker.advance_clock(millis(time_ms, "the time")?)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(broker, |broker| broker.advance_clock(millis(time_ms, "the time")?)) }
 }
 
 /// Sets the broker's clock: milliseconds since 1970-01-01 UTC. It goes on from there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_set_clock(broker: *mut mq_broker, millis: i64) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(broker, "broker") }?.broker.set_clock(millis)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(broker, |broker| broker.set_clock(millis)) }
 }
 
 /// The broker's time: milliseconds since 1970-01-01 UTC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_broker_clock(broker: *const mq_broker, millis: *mut i64) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and a place for the result.
-        let (broker, out) = unsafe { (handle(broker, "broker")?, Out::new(millis, "millis")?) };
-        out.set(broker.broker.clock()?);
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL and a place for the result.
+    unsafe { get(broker, millis, "millis", |broker| broker.clock()) }
 }

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use mq_binding::{Error, Message, MessageQueue, Producer, on_library_thread};
 
-use crate::call::{Out, argument, call, free, handle, quiet, text, timeout};
+use crate::call::{Handle, Out, argument, begin, call, free, get, handle, on, quiet, text, timeout};
 use crate::client::mq_client;
 use crate::config::{config_or_default, mq_config};
 use crate::error::mq_error;
@@ -19,6 +19,15 @@ use crate::receipt::mq_receipt;
 /// producer's setting `send_timeout`.
 pub struct mq_producer {
     producer: Producer,
+}
+
+impl Handle for mq_producer {
+    type Core = Producer;
+    const NAME: &'static str = "producer";
+
+    fn core(&self) -> &Producer {
+        &self.producer
+    }
 }
 
 /// The messages of a list.
@@ -117,12 +126,12 @@ pub unsafe extern "C" fn mq_producer_send_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (producer, message, queue) =
-            unsafe { (handle(producer, "producer")?, handle(message, "message")?, handle(queue, "queue")?) };
-        producer.producer.send_async(message.message.clone(), timeout(timeout_ms), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe {
+        begin(producer, queue, |producer, queue| {
+            producer.send_async(handle(message, "message")?.message.clone(), timeout(timeout_ms), queue, tag)
+        })
+    }
 }
 
 /// Sends one message and asks for no answer: returns when it is handed to the connection. It may get lost.
@@ -133,11 +142,8 @@ pub unsafe extern "C" fn mq_producer_send_oneway(
     producer: *mut mq_producer,
     message: *const mq_message,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (producer, message) = unsafe { (handle(producer, "producer")?, handle(message, "message")?) };
-        producer.producer.send_oneway(message.message.clone())
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(producer, |producer| producer.send_oneway(handle(message, "message")?.message.clone())) }
 }
 
 /// As `mq_producer_send_oneway`, without blocking: an `MQ_EVENT_DONE` with `tag` on `queue` tells that it was handed over.
@@ -148,12 +154,12 @@ pub unsafe extern "C" fn mq_producer_send_oneway_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (producer, message, queue) =
-            unsafe { (handle(producer, "producer")?, handle(message, "message")?, handle(queue, "queue")?) };
-        producer.producer.send_oneway_async(message.message.clone(), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe {
+        begin(producer, queue, |producer, queue| {
+            producer.send_oneway_async(handle(message, "message")?.message.clone(), queue, tag)
+        })
+    }
 }
 
 /// Sends `count` messages as one: all of them are stored, one after the other in one queue, or none.
@@ -187,12 +193,12 @@ pub unsafe extern "C" fn mq_producer_send_batch_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and as many messages as it says.
-        let (producer, messages, queue) =
-            unsafe { (handle(producer, "producer")?, list(messages, count)?, handle(queue, "queue")?) };
-        producer.producer.send_batch_async(messages, timeout(timeout_ms), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL and as many messages as it says.
+    unsafe {
+        begin(producer, queue, |producer, queue| {
+            producer.send_batch_async(list(messages, count)?, timeout(timeout_ms), queue, tag)
+        })
+    }
 }
 
 /// As `mq_producer_send`, to this very queue of the message's topic; it is not tried again on another.
@@ -257,14 +263,12 @@ pub unsafe extern "C" fn mq_producer_queues(
     topic_len: usize,
     queues: *mut *mut mq_message_queues,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, a text with its length and a place for the result.
-        let (producer, topic, out) = unsafe {
-            (handle(producer, "producer")?, text(topic, topic_len, "the topic")?, Out::new(queues, "queues")?)
-        };
-        out.set(mq_message_queues::give(producer.producer.queues(topic)?));
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL, a text with its length and a place for the result.
+    unsafe {
+        get(producer, queues, "queues", |producer| {
+            producer.queues(text(topic, topic_len, "the topic")?).map(mq_message_queues::give)
+        })
+    }
 }
 
 /// As `mq_producer_queues`, without waiting: the answer is an `MQ_EVENT_DONE` with `tag` on `queue`; see `mq_event_queues`.
@@ -276,13 +280,12 @@ pub unsafe extern "C" fn mq_producer_queues_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and a text with its length.
-        let (producer, topic, queue) = unsafe {
-            (handle(producer, "producer")?, text(topic, topic_len, "the topic")?, handle(queue, "queue")?)
-        };
-        producer.producer.queues_async(topic, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL and a text with its length.
+    unsafe {
+        begin(producer, queue, |producer, queue| {
+            producer.queues_async(text(topic, topic_len, "the topic")?, queue, tag)
+        })
+    }
 }
 
 /// Tells how to divide `count` messages into lists that `mq_producer_send_batch` takes, their order kept; sends nothing.
@@ -299,21 +302,20 @@ pub unsafe extern "C" fn mq_producer_split_batch(
     lengths: *mut usize,
     lists: *mut usize,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, as many messages as it says, and places for the results.
-        let (producer, messages, lists) =
-            unsafe { (handle(producer, "producer")?, list(messages, count)?, Out::new(lists, "lists")?) };
-        if lengths.is_null() {
-            return Err(argument("lengths is NULL; pass an array with room for `count` numbers"));
-        }
-        let divided = producer.producer.split_batch(messages)?;
-        for (index, list) in divided.iter().enumerate() {
-            // SAFETY: no list is empty, so there are at most `count`, for which there is room.
-            unsafe { lengths.add(index).write(list.len()) };
-        }
-        lists.set(divided.len());
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL, as many messages as it says, and places for the results.
+    unsafe {
+        get(producer, lists, "lists", |producer| {
+            if lengths.is_null() {
+                return Err(argument("lengths is NULL; pass an array with room for `count` numbers"));
+            }
+            let divided = producer.split_batch(list(messages, count)?)?;
+            for (index, list) in divided.iter().enumerate() {
+                // No list is empty, so there are at most `count`, for which there is room.
+                lengths.add(index).write(list.len());
+            }
+            Ok(divided.len())
+        })
+    }
 }
 
 /// Cancels the asynchronous calls of this producer that were made with `queue` and `tag` and are not done yet: their event
@@ -325,11 +327,8 @@ pub unsafe extern "C" fn mq_producer_cancel(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (producer, queue) = unsafe { (handle(producer, "producer")?, handle(queue, "queue")?) };
-        producer.producer.cancel(&queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(producer, queue, |producer, queue| producer.cancel(queue, tag)) }
 }
 
 /// Closes a producer: waits for the sends under way, up to `timeout_ms` milliseconds (negative or 0: 5 seconds), then
@@ -338,10 +337,8 @@ pub unsafe extern "C" fn mq_producer_cancel(
 /// Errors: `MQ_ERR_TIMEOUT` when sends had to be cut, `MQ_ERR_STATE`, `MQ_ERR_FORKED`, `MQ_ERR_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_producer_close(producer: *mut mq_producer, timeout_ms: i64) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        unsafe { handle(producer, "producer") }?.producer.close(timeout(timeout_ms))
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(producer, |producer| producer.close(timeout(timeout_ms))) }
 }
 
 /// As `mq_producer_close`, without blocking: the end is an `MQ_EVENT_DONE` with `tag` on `queue`.
@@ -352,11 +349,8 @@ pub unsafe extern "C" fn mq_producer_close_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (producer, queue) = unsafe { (handle(producer, "producer")?, handle(queue, "queue")?) };
-        producer.producer.close_async(timeout(timeout_ms), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(producer, queue, |producer, queue| producer.close_async(timeout(timeout_ms), queue, tag)) }
 }
 
 /// Frees a producer, after closing it if that was not done. NULL is allowed. In a forked child nothing happens.

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use mq_binding::{Error, Event, MessageQueue, Outcome, PullConsumer, Seek, on_library_thread};
 
-use crate::call::{Out, argument, call, free, handle, quiet, text, timeout};
+use crate::call::{Handle, Out, argument, begin, call, free, get, handle, on, quiet, text, timeout};
 use crate::client::mq_client;
 use crate::config::mq_config;
 use crate::error::mq_error;
@@ -33,6 +33,15 @@ pub const MQ_SEEK_TIME: i32 = 3;
 /// call itself says that too many of them are not done.
 pub struct mq_pull_consumer {
     pub(crate) consumer: PullConsumer,
+}
+
+impl Handle for mq_pull_consumer {
+    type Core = PullConsumer;
+    const NAME: &'static str = "consumer";
+
+    fn core(&self) -> &PullConsumer {
+        &self.consumer
+    }
 }
 
 /// Where to go on.
@@ -109,17 +118,15 @@ pub unsafe extern "C" fn mq_pull_consumer_subscribe(
     expression: *const c_char,
     expression_len: usize,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic, expression) = unsafe {
-            (
-                handle(consumer, "consumer")?,
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        on(consumer, |consumer| {
+            consumer.subscribe(
                 text(topic, topic_len, "the topic")?,
                 text(expression, expression_len, "the expression")?,
             )
-        };
-        consumer.consumer.subscribe(topic, expression)
-    })
+        })
+    }
 }
 
 /// Takes a topic off and gives its queues up. Without any topic left, queues may be assigned by hand.
@@ -129,12 +136,8 @@ pub unsafe extern "C" fn mq_pull_consumer_unsubscribe(
     topic: *const c_char,
     topic_len: usize,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic) =
-            unsafe { (handle(consumer, "consumer")?, text(topic, topic_len, "the topic")?) };
-        consumer.consumer.unsubscribe(topic)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe { on(consumer, |consumer| consumer.unsubscribe(text(topic, topic_len, "the topic")?)) }
 }
 
 /// Consumes these queues and no others, whoever else is in the group; an empty list ends that. Before the start it is only noted.
@@ -146,11 +149,8 @@ pub unsafe extern "C" fn mq_pull_consumer_assign(
     consumer: *mut mq_pull_consumer,
     queues: *const mq_message_queues,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, list) = unsafe { (handle(consumer, "consumer")?, list(queues)?) };
-        consumer.consumer.assign(&list)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(consumer, |consumer| consumer.assign(&list(queues)?)) }
 }
 
 /// Lets the queues of a topic that are assigned from now on give out only messages whose tags are in `expression`. Does not block.
@@ -162,17 +162,15 @@ pub unsafe extern "C" fn mq_pull_consumer_filter_assigned(
     expression: *const c_char,
     expression_len: usize,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic, expression) = unsafe {
-            (
-                handle(consumer, "consumer")?,
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        on(consumer, |consumer| {
+            consumer.filter_assigned(
                 text(topic, topic_len, "the topic")?,
                 text(expression, expression_len, "the expression")?,
             )
-        };
-        consumer.consumer.filter_assigned(topic, expression)
-    })
+        })
+    }
 }
 
 /// Joins the group and, with subscriptions, takes the share of their queues. Blocks up to `timeout_ms` milliseconds (negative or
@@ -185,11 +183,8 @@ pub unsafe extern "C" fn mq_pull_consumer_start(
     consumer: *mut mq_pull_consumer,
     timeout_ms: i64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let consumer = unsafe { handle(consumer, "consumer") }?;
-        consumer.consumer.start(timeout(timeout_ms))
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(consumer, |consumer| consumer.start(timeout(timeout_ms))) }
 }
 
 /// Gives the next messages, at most as many as the setting `poll_batch_size`, in the order of each queue; none if none arrived in time.
@@ -229,16 +224,13 @@ pub unsafe extern "C" fn mq_pull_consumer_seek(
     whence: i32,
     value: i64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, of) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-            )
-        };
-        consumer.consumer.seek(&of, seek(whence, value)?)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        on(consumer, |consumer| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            consumer.seek(&of, seek(whence, value)?)
+        })
+    }
 }
 
 /// Gives the offset of the first message that was stored at this time or later (milliseconds since 1970-01-01 UTC); the end of the
@@ -254,28 +246,20 @@ pub unsafe extern "C" fn mq_pull_consumer_offset_for_timestamp(
     millis: i64,
     offset: *mut i64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
-        let (consumer, of, out) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-                Out::new(offset, "offset")?,
-            )
-        };
-        out.set(consumer.consumer.offset_for_timestamp(&of, millis)?);
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
+    unsafe {
+        get(consumer, offset, "offset", |consumer| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            consumer.offset_for_timestamp(&of, millis)
+        })
+    }
 }
 
 /// Commits for all queues what polls have given out, the latest poll included.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_pull_consumer_commit(consumer: *mut mq_pull_consumer) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let consumer = unsafe { handle(consumer, "consumer") }?;
-        consumer.consumer.commit()
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(consumer, |consumer| consumer.commit()) }
 }
 
 /// Commits these offsets: `offsets[i]` is that of the next message to be consumed of queue number `i` of the list, which has `count` queues.
@@ -289,12 +273,8 @@ pub unsafe extern "C" fn mq_pull_consumer_commit_offsets(
     offsets: *const i64,
     count: usize,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, as many offsets as it says.
-        let (consumer, offsets) =
-            unsafe { (handle(consumer, "consumer")?, with_offsets(queues, offsets, count)?) };
-        consumer.consumer.commit_offsets(&offsets)
-    })
+    // SAFETY: the header asks for live handles or NULL, as many offsets as it says.
+    unsafe { on(consumer, |consumer| consumer.commit_offsets(&with_offsets(queues, offsets, count)?)) }
 }
 
 /// Gives the offset that is committed for the group, or -1 if there is none. The queue need not be assigned.
@@ -308,18 +288,13 @@ pub unsafe extern "C" fn mq_pull_consumer_committed(
     queue_id: i32,
     offset: *mut i64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
-        let (consumer, of, out) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-                Out::new(offset, "offset")?,
-            )
-        };
-        out.set(consumer.consumer.committed(&of)?.unwrap_or(-1));
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
+    unsafe {
+        get(consumer, offset, "offset", |consumer| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            Ok(consumer.committed(&of)?.unwrap_or(-1))
+        })
+    }
 }
 
 /// Gives the offset of the next message of the queue that a poll gives out. Errors: `MQ_ERR_STATE` when the queue is not assigned.
@@ -333,18 +308,13 @@ pub unsafe extern "C" fn mq_pull_consumer_position(
     queue_id: i32,
     offset: *mut i64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
-        let (consumer, of, out) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-                Out::new(offset, "offset")?,
-            )
-        };
-        out.set(consumer.consumer.position(&of)?);
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
+    unsafe {
+        get(consumer, offset, "offset", |consumer| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            consumer.position(&of)
+        })
+    }
 }
 
 /// Gives all queues of a topic that can be consumed. Free them with `mq_message_queues_free`. Errors: `MQ_ERR_NOT_FOUND`.
@@ -355,14 +325,12 @@ pub unsafe extern "C" fn mq_pull_consumer_queues(
     topic_len: usize,
     queues: *mut *mut mq_message_queues,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
-        let (consumer, topic, out) = unsafe {
-            (handle(consumer, "consumer")?, text(topic, topic_len, "the topic")?, Out::new(queues, "queues")?)
-        };
-        out.set(mq_message_queues::give(consumer.consumer.queues(topic)?));
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths and a place for the result.
+    unsafe {
+        get(consumer, queues, "queues", |consumer| {
+            consumer.queues(text(topic, topic_len, "the topic")?).map(mq_message_queues::give)
+        })
+    }
 }
 
 /// Lets an `MQ_EVENT_QUEUE_CHANGE` with the tag `watch` come on `events` each time the queues of the topic, or those of them that are
@@ -375,13 +343,16 @@ pub unsafe extern "C" fn mq_pull_consumer_watch_queues(
     events: *mut mq_queue,
     watch: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic, events) = unsafe {
-            (handle(consumer, "consumer")?, text(topic, topic_len, "the topic")?, handle(events, "events")?)
-        };
-        consumer.consumer.watch_queues(topic, &events.queue, watch)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        on(consumer, |consumer| {
+            consumer.watch_queues(
+                text(topic, topic_len, "the topic")?,
+                &handle(events, "events")?.queue,
+                watch,
+            )
+        })
+    }
 }
 
 /// Lets polls give out nothing of these queues until `mq_pull_consumer_resume`; what is cached is kept. Does not block.
@@ -392,11 +363,8 @@ pub unsafe extern "C" fn mq_pull_consumer_pause(
     consumer: *mut mq_pull_consumer,
     queues: *const mq_message_queues,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, list) = unsafe { (handle(consumer, "consumer")?, list(queues)?) };
-        consumer.consumer.pause(&list)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(consumer, |consumer| consumer.pause(&list(queues)?)) }
 }
 
 /// Lets polls give out messages of these queues again. As `mq_pull_consumer_pause`.
@@ -405,11 +373,8 @@ pub unsafe extern "C" fn mq_pull_consumer_resume(
     consumer: *mut mq_pull_consumer,
     queues: *const mq_message_queues,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, list) = unsafe { (handle(consumer, "consumer")?, list(queues)?) };
-        consumer.consumer.resume(&list)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(consumer, |consumer| consumer.resume(&list(queues)?)) }
 }
 
 /// Gives the queues that the consumer has at the moment, in order; none before the start and after the close. Free them with
@@ -419,12 +384,8 @@ pub unsafe extern "C" fn mq_pull_consumer_assignment(
     consumer: *const mq_pull_consumer,
     queues: *mut *mut mq_message_queues,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL and a place for the result.
-        let (consumer, out) = unsafe { (handle(consumer, "consumer")?, Out::new(queues, "queues")?) };
-        out.set(mq_message_queues::give(consumer.consumer.assignment()?));
-        Ok(())
-    })
+    // SAFETY: the header asks for live handles or NULL and a place for the result.
+    unsafe { get(consumer, queues, "queues", |consumer| consumer.assignment().map(mq_message_queues::give)) }
 }
 
 /// Cancels the asynchronous calls of this consumer that were made with `queue` and `tag` and are not done yet: their event is then
@@ -435,11 +396,8 @@ pub unsafe extern "C" fn mq_pull_consumer_cancel(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, queue) = unsafe { (handle(consumer, "consumer")?, handle(queue, "queue")?) };
-        consumer.consumer.cancel(&queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(consumer, queue, |consumer, queue| consumer.cancel(queue, tag)) }
 }
 
 /// Closes a consumer: pulls no more, commits what polls have given out if `auto_commit` is set, and leaves the group. A poll that is
@@ -452,11 +410,8 @@ pub unsafe extern "C" fn mq_pull_consumer_close(
     consumer: *mut mq_pull_consumer,
     timeout_ms: i64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let consumer = unsafe { handle(consumer, "consumer") }?;
-        consumer.consumer.close(timeout(timeout_ms))
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { on(consumer, |consumer| consumer.close(timeout(timeout_ms))) }
 }
 
 /// Frees a consumer, after closing it if that was not done. NULL is allowed. In a forked child nothing happens.

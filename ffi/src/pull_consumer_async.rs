@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::call::{call, handle, text, timeout};
+use crate::call::{begin, handle, text, timeout};
 use crate::error::mq_error;
 use crate::message_queues::{list, message_queue, mq_message_queues};
 use crate::pull_consumer::{mq_pull_consumer, poll_timeout, seek, with_offsets};
@@ -19,18 +19,17 @@ pub unsafe extern "C" fn mq_pull_consumer_subscribe_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic, expression, queue) = unsafe {
-            (
-                handle(consumer, "consumer")?,
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            consumer.subscribe_async(
                 text(topic, topic_len, "the topic")?,
                 text(expression, expression_len, "the expression")?,
-                handle(queue, "queue")?,
+                queue,
+                tag,
             )
-        };
-        consumer.consumer.subscribe_async(topic, expression, &queue.queue, tag)
-    })
+        })
+    }
 }
 
 /// As `mq_pull_consumer_unsubscribe`, without waiting.
@@ -42,13 +41,12 @@ pub unsafe extern "C" fn mq_pull_consumer_unsubscribe_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic, queue) = unsafe {
-            (handle(consumer, "consumer")?, text(topic, topic_len, "the topic")?, handle(queue, "queue")?)
-        };
-        consumer.consumer.unsubscribe_async(topic, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            consumer.unsubscribe_async(text(topic, topic_len, "the topic")?, queue, tag)
+        })
+    }
 }
 
 /// As `mq_pull_consumer_assign`, without waiting.
@@ -59,12 +57,8 @@ pub unsafe extern "C" fn mq_pull_consumer_assign_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, list, queue) =
-            unsafe { (handle(consumer, "consumer")?, list(queues)?, handle(queue, "queue")?) };
-        consumer.consumer.assign_async(&list, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(consumer, queue, |consumer, queue| consumer.assign_async(&list(queues)?, queue, tag)) }
 }
 
 /// As `mq_pull_consumer_start`, without waiting.
@@ -75,11 +69,8 @@ pub unsafe extern "C" fn mq_pull_consumer_start_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, queue) = unsafe { (handle(consumer, "consumer")?, handle(queue, "queue")?) };
-        consumer.consumer.start_async(timeout(timeout_ms), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(consumer, queue, |consumer, queue| consumer.start_async(timeout(timeout_ms), queue, tag)) }
 }
 
 /// As `mq_pull_consumer_poll`, without waiting: one `MQ_EVENT_DONE` has all the messages, and none when the time is over.
@@ -92,11 +83,10 @@ pub unsafe extern "C" fn mq_pull_consumer_poll_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, queue) = unsafe { (handle(consumer, "consumer")?, handle(queue, "queue")?) };
-        consumer.consumer.poll_async(poll_timeout(timeout_ms), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| consumer.poll_async(poll_timeout(timeout_ms), queue, tag))
+    }
 }
 
 /// As `mq_pull_consumer_seek`, without waiting.
@@ -113,17 +103,13 @@ pub unsafe extern "C" fn mq_pull_consumer_seek_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, of, queue) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-                handle(queue, "queue")?,
-            )
-        };
-        consumer.consumer.seek_async(&of, seek(whence, value)?, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            consumer.seek_async(&of, seek(whence, value)?, queue, tag)
+        })
+    }
 }
 
 /// As `mq_pull_consumer_offset_for_timestamp`, without waiting; see `mq_event_offset`.
@@ -139,17 +125,13 @@ pub unsafe extern "C" fn mq_pull_consumer_offset_for_timestamp_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, of, queue) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-                handle(queue, "queue")?,
-            )
-        };
-        consumer.consumer.offset_for_timestamp_async(&of, millis, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            consumer.offset_for_timestamp_async(&of, millis, queue, tag)
+        })
+    }
 }
 
 /// As `mq_pull_consumer_commit`, without waiting.
@@ -159,11 +141,8 @@ pub unsafe extern "C" fn mq_pull_consumer_commit_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, queue) = unsafe { (handle(consumer, "consumer")?, handle(queue, "queue")?) };
-        consumer.consumer.commit_async(&queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(consumer, queue, |consumer, queue| consumer.commit_async(queue, tag)) }
 }
 
 /// As `mq_pull_consumer_commit_offsets`, without waiting.
@@ -176,13 +155,12 @@ pub unsafe extern "C" fn mq_pull_consumer_commit_offsets_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, as many offsets as it says.
-        let (consumer, offsets, queue) = unsafe {
-            (handle(consumer, "consumer")?, with_offsets(queues, offsets, count)?, handle(queue, "queue")?)
-        };
-        consumer.consumer.commit_offsets_async(&offsets, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL, as many offsets as it says.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            consumer.commit_offsets_async(&with_offsets(queues, offsets, count)?, queue, tag)
+        })
+    }
 }
 
 /// As `mq_pull_consumer_committed`, without waiting; see `mq_event_offset`.
@@ -197,17 +175,13 @@ pub unsafe extern "C" fn mq_pull_consumer_committed_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, of, queue) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-                handle(queue, "queue")?,
-            )
-        };
-        consumer.consumer.committed_async(&of, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            consumer.committed_async(&of, queue, tag)
+        })
+    }
 }
 
 /// As `mq_pull_consumer_position`, without waiting; see `mq_event_offset`.
@@ -222,17 +196,13 @@ pub unsafe extern "C" fn mq_pull_consumer_position_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, of, queue) = unsafe {
-            (
-                handle(consumer, "consumer")?,
-                message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?,
-                handle(queue, "queue")?,
-            )
-        };
-        consumer.consumer.position_async(&of, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            let of = message_queue(topic, topic_len, broker_name, broker_name_len, queue_id)?;
+            consumer.position_async(&of, queue, tag)
+        })
+    }
 }
 
 /// As `mq_pull_consumer_queues`, without waiting; see `mq_event_queues`.
@@ -244,13 +214,12 @@ pub unsafe extern "C" fn mq_pull_consumer_queues_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic, queue) = unsafe {
-            (handle(consumer, "consumer")?, text(topic, topic_len, "the topic")?, handle(queue, "queue")?)
-        };
-        consumer.consumer.queues_async(topic, &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            consumer.queues_async(text(topic, topic_len, "the topic")?, queue, tag)
+        })
+    }
 }
 
 /// As `mq_pull_consumer_watch_queues`, without waiting.
@@ -264,18 +233,18 @@ pub unsafe extern "C" fn mq_pull_consumer_watch_queues_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL, texts with their lengths.
-        let (consumer, topic, events, queue) = unsafe {
-            (
-                handle(consumer, "consumer")?,
+    // SAFETY: the header asks for live handles or NULL, texts with their lengths.
+    unsafe {
+        begin(consumer, queue, |consumer, queue| {
+            consumer.watch_queues_async(
                 text(topic, topic_len, "the topic")?,
-                handle(events, "events")?,
-                handle(queue, "queue")?,
+                &handle(events, "events")?.queue,
+                watch,
+                queue,
+                tag,
             )
-        };
-        consumer.consumer.watch_queues_async(topic, &events.queue, watch, &queue.queue, tag)
-    })
+        })
+    }
 }
 
 /// As `mq_pull_consumer_close`, without waiting.
@@ -286,9 +255,6 @@ pub unsafe extern "C" fn mq_pull_consumer_close_async(
     queue: *mut mq_queue,
     tag: u64,
 ) -> *mut mq_error {
-    call(|| {
-        // SAFETY: the header asks for live handles or NULL.
-        let (consumer, queue) = unsafe { (handle(consumer, "consumer")?, handle(queue, "queue")?) };
-        consumer.consumer.close_async(timeout(timeout_ms), &queue.queue, tag)
-    })
+    // SAFETY: the header asks for live handles or NULL.
+    unsafe { begin(consumer, queue, |consumer, queue| consumer.close_async(timeout(timeout_ms), queue, tag)) }
 }
