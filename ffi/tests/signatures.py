@@ -118,15 +118,22 @@ def arguments(text: str, at: int) -> int:
         at += 1
 
 
-def spread(text: str, at: int, given: int) -> bool:
-    """Whether the last argument stands for several, whose number is not to be seen here."""
-    return given > 1 and re.match(r"[^;]*, \.\.\.\$", text[at:]) is not None
-
-
 def php(functions: dict[str, tuple[str, list[str]]]) -> int:
     calls = 0
+    parts = re.search(
+        r"function parts\(\): array\s*\{\s*return \[(.*?)\];", read("php/src/MessageQueue.php")[1], re.DOTALL
+    )
     for file in sorted((ROOT / "php/src").rglob("*.php")):
         text = file.read_text(encoding="utf-8")
+        if parts:
+            text = text.replace("...$queue->parts()", parts[1]).replace("$queue->parts()", f"[{parts[1]}]")
+        # PullConsumer makes its calls by name; the consumer, the queue and the tag come to what is given here.
+        for call in re.finditer(r"->wait\('(\w+)'(, \[)?", text):
+            calls += 1
+            name, given = f"mq_pull_consumer_{call[1]}_async", 3 + (arguments(text, call.end()) if call[2] else 0)
+            wanted = len(functions[name][1]) if name in functions else "nothing of that name"
+            if given != wanted:
+                problem(file, f"{name}: {given} arguments, mq.h has {wanted}")
         for call in re.finditer(r"->\s*(mq_\w+)\(", text):
             name, given = call[1], arguments(text, call.end())
             calls += 1
@@ -134,7 +141,7 @@ def php(functions: dict[str, tuple[str, list[str]]]) -> int:
                 continue  # a closure of it, whose arguments are elsewhere
             if name not in functions:
                 problem(file, f"mq.h has no {name}")
-            elif given != len(functions[name][1]) and not spread(text, call.end(), given):
+            elif given != len(functions[name][1]):
                 problem(file, f"{name}: {given} arguments, mq.h has {len(functions[name][1])}")
     return calls
 
