@@ -69,8 +69,11 @@ namespace LibMq
             return tag;
         }
 
-        /// <summary>Calls the user's code on the thread pool, where an exception of it must not end the process.</summary>
-        internal static void Tell(Action tell) => ThreadPool.QueueUserWorkItem(_ =>
+        /// <summary>Calls the user's code on the thread pool.</summary>
+        internal static void Tell(Action tell) => ThreadPool.QueueUserWorkItem(_ => Call(tell));
+
+        /// <summary>Calls the user's code, where an exception of it must not end the process, nor what is still to be done.</summary>
+        internal static void Call(Action tell)
         {
             try
             {
@@ -80,7 +83,7 @@ namespace LibMq
             {
                 Trace.TraceError($"libmq: a callback failed: {error}");
             }
-        });
+        }
 
         /// <summary>Ends the thread once it has handed out what is on the queue.</summary>
         internal void Stop() => Native.Check(Native.mq_queue_close(Queue));

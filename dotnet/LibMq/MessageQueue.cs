@@ -67,6 +67,7 @@ namespace LibMq
             {
                 foreach (var queue in queues ?? throw new ArgumentNullException(nameof(queues)))
                 {
+                    _ = queue ?? throw new ArgumentNullException(nameof(queues), "one of the queues is null");
                     Native.Check(Native.mq_message_queues_add(native, queue.Topic, Native.Length(queue.Topic), queue.BrokerName,
                         Native.Length(queue.BrokerName), queue.QueueId));
                 }

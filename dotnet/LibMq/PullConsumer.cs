@@ -42,13 +42,13 @@ namespace LibMq
 
         /// <summary>Takes part in a topic's messages. Not together with <see cref="AssignAsync"/>.</summary>
         public Task SubscribeAsync(string topic, string expression = "*", CancellationToken cancellationToken = default) =>
-            Call(_ => true, cancellationToken).Start((_handle, topic, expression), (state, queue, tag) =>
+            Call(_ => true, cancellationToken).Start((_handle, topic: Given(topic, nameof(topic)), expression: Given(expression, nameof(expression))), (state, queue, tag) =>
                 Native.mq_pull_consumer_subscribe_async(state._handle, state.topic, Native.Length(state.topic), state.expression,
                     Native.Length(state.expression), queue, tag));
 
         /// <summary>Ends a subscription and leaves its queues.</summary>
         public Task UnsubscribeAsync(string topic, CancellationToken cancellationToken = default) =>
-            Call(_ => true, cancellationToken).Start((_handle, topic), (state, queue, tag) =>
+            Call(_ => true, cancellationToken).Start((_handle, topic: Given(topic, nameof(topic))), (state, queue, tag) =>
                 Native.mq_pull_consumer_unsubscribe_async(state._handle, state.topic, Native.Length(state.topic), queue, tag));
 
         /// <summary>Takes just these queues, in place of those before. Not together with subscriptions.</summary>
@@ -97,7 +97,7 @@ namespace LibMq
 
         /// <summary>The offset of the first message that was stored at this time or later.</summary>
         public Task<long> OffsetForTimeAsync(MessageQueue queue, DateTimeOffset time, CancellationToken cancellationToken = default) =>
-            Call(Native.mq_event_offset, cancellationToken).Start((_handle, queue, time.ToUnixTimeMilliseconds()), (state, events, tag) =>
+            Call(Native.mq_event_offset, cancellationToken).Start((_handle, queue: Given(queue, nameof(queue)), time.ToUnixTimeMilliseconds()), (state, events, tag) =>
                 Native.mq_pull_consumer_offset_for_timestamp_async(state._handle, state.queue.Topic, Native.Length(state.queue.Topic),
                     state.queue.BrokerName, Native.Length(state.queue.BrokerName), state.queue.QueueId, state.Item3, events, tag));
 
@@ -136,19 +136,19 @@ namespace LibMq
         /// <summary>The offset that the group has committed for a queue; null if none. A broker says 0 for a young queue.</summary>
         public Task<long?> CommittedAsync(MessageQueue queue, CancellationToken cancellationToken = default) =>
             Call(happened => Native.mq_event_offset(happened) is long offset && offset >= 0 ? offset : (long?)null, cancellationToken)
-                .Start((_handle, queue), (state, events, tag) =>
+                .Start((_handle, queue: Given(queue, nameof(queue))), (state, events, tag) =>
                     Native.mq_pull_consumer_committed_async(state._handle, state.queue.Topic, Native.Length(state.queue.Topic),
                         state.queue.BrokerName, Native.Length(state.queue.BrokerName), state.queue.QueueId, events, tag));
 
         /// <summary>The offset of the next message that a poll would give of an assigned queue.</summary>
         public Task<long> PositionAsync(MessageQueue queue, CancellationToken cancellationToken = default) =>
-            Call(Native.mq_event_offset, cancellationToken).Start((_handle, queue), (state, events, tag) =>
+            Call(Native.mq_event_offset, cancellationToken).Start((_handle, queue: Given(queue, nameof(queue))), (state, events, tag) =>
                 Native.mq_pull_consumer_position_async(state._handle, state.queue.Topic, Native.Length(state.queue.Topic),
                     state.queue.BrokerName, Native.Length(state.queue.BrokerName), state.queue.QueueId, events, tag));
 
         /// <summary>The queues of a topic.</summary>
         public Task<IReadOnlyList<MessageQueue>> QueuesAsync(string topic, CancellationToken cancellationToken = default) =>
-            Call(happened => MessageQueue.From(Native.mq_event_queues(happened)), cancellationToken).Start((_handle, topic),
+            Call(happened => MessageQueue.From(Native.mq_event_queues(happened)), cancellationToken).Start((_handle, topic: Given(topic, nameof(topic))),
                 (state, queue, tag) =>
                     Native.mq_pull_consumer_queues_async(state._handle, state.topic, Native.Length(state.topic), queue, tag));
 
@@ -160,13 +160,14 @@ namespace LibMq
             CancellationToken cancellationToken = default)
         {
             var given = changed ?? throw new ArgumentNullException(nameof(changed));
+            _closing.Check();
             var watch = _loop.Watch(happened =>
             {
                 var all = MessageQueue.From(Native.mq_event_queues(happened));
                 var assigned = MessageQueue.From(Native.mq_event_assigned(happened));
                 EventLoop.Tell(() => given(all, assigned));
             });
-            return Call(_ => true, cancellationToken).Start((_handle, topic, _loop.Queue, watch), (state, queue, tag) =>
+            return Call(_ => true, cancellationToken).Start((_handle, topic: Given(topic, nameof(topic)), _loop.Queue, watch), (state, queue, tag) =>
                 Native.mq_pull_consumer_watch_queues_async(state._handle, state.topic, Native.Length(state.topic), state.Queue,
                     state.watch, queue, tag));
         }
@@ -201,10 +202,12 @@ namespace LibMq
         }
 
         private Task SeekAsync(MessageQueue queue, int whence, long value, CancellationToken cancellationToken) =>
-            Call(_ => true, cancellationToken).Start((_handle, queue, whence, value), (state, events, tag) =>
+            Call(_ => true, cancellationToken).Start((_handle, queue: Given(queue, nameof(queue)), whence, value), (state, events, tag) =>
                 Native.mq_pull_consumer_seek_async(state._handle, state.queue.Topic, Native.Length(state.queue.Topic),
                     state.queue.BrokerName, Native.Length(state.queue.BrokerName), state.queue.QueueId, state.whence, state.value,
                     events, tag));
+
+        private static T Given<T>(T? value, string name) where T : class => value ?? throw new ArgumentNullException(name);
 
         private Pending<T> Call<T>(Func<IntPtr, T> take, CancellationToken cancellationToken)
         {

@@ -127,7 +127,7 @@ namespace LibMq
                 }
                 catch (Exception error)
                 {
-                    _onListenerError(messages[0], error);
+                    EventLoop.Call(() => _onListenerError(messages[0], error));
                 }
                 if (!_closed)
                 {

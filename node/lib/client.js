@@ -1,13 +1,16 @@
 'use strict'
 // Client and Producer.
 
-const { inspect } = require('node:util')
-const { ArgumentError, native } = require('./errors.js')
+const { native } = require('./errors.js')
 const { loop } = require('./loop.js')
 const { toNative } = require('./message.js')
-const { Closeable, toQueue, toSettings, toTimeout } = require('./options.js')
+const { Closeable, toList, toOptions, toQueue, toSettings, toSubscriptions, toText, toTimeout } = require('./options.js')
 const { DeadLetters, PullConsumer } = require('./pull.js')
 const { PushConsumer } = require('./push.js')
+
+const CALL = ['signal', 'timeout']
+const CANCEL = ['signal']
+const SEND = ['signal', 'timeout', 'queue']
 
 class Client extends Closeable {
   #native
@@ -25,30 +28,31 @@ class Client extends Closeable {
   static async connect(options) {
     const given = typeof options === 'string' || Array.isArray(options) ? { namesrv: options } : options
     const { Client: NativeClient } = require('./native.js')
-    return new Client(native(() => new NativeClient(loop().queue, toSettings(given ?? {}))))
+    return new Client(native(() => new NativeClient(loop().queue, toSettings(given))))
   }
 
-  producer(options = {}) {
+  producer(options) {
     return new Producer(native(() => this.#native.producer(toSettings(options))))
   }
 
-  async pushConsumer(options = {}, call = {}) {
-    const { subscriptions, onMessage, onMessages, onError, onWarning, ...settings } = options
+  async pushConsumer(options, call) {
+    const { subscriptions, onMessage, onMessages, onError, onWarning, ...settings } = toOptions(options)
     const open = (tag) => this.#native.pushConsumer(toSettings(settings), tag)
     return this.#started(new PushConsumer({ onMessage, onMessages, onError, onWarning }, open), subscriptions, call)
   }
 
-  async pullConsumer({ subscriptions, ...settings } = {}, call = {}) {
+  async pullConsumer(options, call) {
+    const { subscriptions, ...settings } = toOptions(options)
     const handle = native(() => this.#native.pullConsumer(toSettings(settings)))
     return this.#started(new PullConsumer(handle), subscriptions, call)
   }
 
   /** Starts a consumer that was just made. */
-  async #started(consumer, subscriptions, { signal, timeout }) {
+  async #started(consumer, subscriptions, call) {
     this.#consumers.add(consumer)
     consumer._left = () => this.#consumers.delete(consumer)
     try {
-      await consumer._start(Object.entries(subscriptions ?? {}), signal, toTimeout({ timeout }))
+      await consumer._start(toSubscriptions(subscriptions), toOptions(call, CALL))
     } catch (error) {
       consumer.close().catch(() => {}) // whoever gave up does not wait for it
       throw error
@@ -57,8 +61,7 @@ class Client extends Closeable {
   }
 
   deadLetters(group) {
-    if (typeof group !== 'string') throw new ArgumentError(`the group is ${inspect(group)}; it must be a string`)
-    return new DeadLetters(native(() => this.#native.deadLetters(group)))
+    return new DeadLetters(native(() => this.#native.deadLetters(toText(group, 'the group'))))
   }
 
   ref() {
@@ -95,8 +98,8 @@ class Producer extends Closeable {
     this.#native = handle
   }
 
-  #call(start, options) {
-    return loop().call(start, options?.signal, this.#cancel)
+  #call(start, options, names) {
+    return loop().call(start, options, names, this.#cancel)
   }
 
   send(message, options) {
@@ -104,26 +107,27 @@ class Producer extends Closeable {
       const queue = options?.queue === undefined ? undefined : toQueue(options.queue)
       this.#native.send(tag, toNative(message), toTimeout(options), queue)
     }
-    return this.#call(start, options)
+    return this.#call(start, options, SEND)
   }
 
   sendOneway(message, options) {
-    return this.#call((tag) => this.#native.sendOneway(tag, toNative(message)), options)
+    return this.#call((tag) => this.#native.sendOneway(tag, toNative(message)), options, CANCEL)
   }
 
   sendBatch(messages, options) {
-    return this.#call((tag) => this.#native.sendBatch(tag, Array.from(messages, toNative), toTimeout(options)), options)
+    const start = (tag) => this.#native.sendBatch(tag, toList(messages, 'messages', toNative), toTimeout(options))
+    return this.#call(start, options, CALL)
   }
 
   split(messages) {
-    const all = Array.from(messages)
+    const all = toList(messages, 'messages', (message) => message)
     const lengths = native(() => this.#native.split(all.map(toNative)))
     let end = 0
     return lengths.map((length) => all.slice(end, (end += length)))
   }
 
   queues(topic, options) {
-    return this.#call((tag) => this.#native.queues(tag, String(topic)), options)
+    return this.#call((tag) => this.#native.queues(tag, toText(topic, 'the topic')), options, CANCEL)
   }
 
   async _close(timeout) {

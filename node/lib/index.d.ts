@@ -108,7 +108,7 @@ export interface PushConsumerOptions {
   offsetDir?: string | undefined
   /** Where a new group begins: `'LAST'` (default), `'FIRST'` or `'TIMESTAMP'` (see the setting `consumeTimestamp`). */
   consumeFromWhere?: 'LAST' | 'FIRST' | 'TIMESTAMP' | undefined
-  /** Calls of the listener that may be under way at a time. Default: 20. */
+  /** Calls of the listener that may be under way at a time. Default: 64. */
   consumeThreadMax?: number | undefined
   /** Largest number of messages given to `onMessages`. Default: 1. */
   consumeMessageBatchMaxSize?: number | undefined

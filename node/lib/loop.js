@@ -1,8 +1,10 @@
 'use strict'
 // The bridge to the native completion queue: one for each JavaScript thread, made when it is first needed.
 
-const { mqError, native } = require('./errors.js')
+const { inspect } = require('node:util')
+const { ArgumentError, mqError, native } = require('./errors.js')
 const { MessageView, textAt, toQueues, toReceipt } = require('./message.js')
+const { toOptions } = require('./options.js')
 
 const BATCH = 256 // events taken over in one native call
 const TURN = 4096 // events worked off before other things on the event loop have their turn
@@ -43,11 +45,13 @@ class Loop {
   }
 
   /**
-   * Starts an asynchronous native call with a fresh tag; resolves with its completion. When `signal` aborts, `cancel` is told
-   * the tag and the promise is rejected, at once or, if `patient`, when the core has given the call up and nothing came of it.
+   * Starts an asynchronous native call with a fresh tag; resolves with its completion. Its options, if it takes any, have these
+   * `names`. When the `signal` among them aborts, `cancel` is told the tag and the promise is rejected, at once or, if
+   * `patient`, when the core has given the call up and nothing came of it.
    */
-  call(start, signal, cancel, patient = false) {
+  call(start, options, names, cancel, patient = false) {
     return new Promise((resolve, reject) => {
+      const signal = options === undefined ? undefined : toSignal(toOptions(options, names))
       signal?.throwIfAborted()
       const tag = this.#nextTag++
       native(() => start(tag))
@@ -173,6 +177,11 @@ class Loop {
     if (listener) listener.deliver(toMessages(batch, at), token)
     else this.#queue.reply(token, 1, 0)
   }
+}
+
+function toSignal({ signal }) {
+  if (signal === undefined || signal === null || typeof signal.throwIfAborted === 'function') return signal
+  throw new ArgumentError(`option 'signal' is ${inspect(signal, { depth: 0 })}; give an AbortSignal`)
 }
 
 /** The messages of a delivery or a poll. */

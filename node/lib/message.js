@@ -3,6 +3,7 @@
 
 const { inspect } = require('node:util')
 const { ArgumentError } = require('./errors.js')
+const { toList, toText, toWhole } = require('./options.js')
 
 const SendStatus = Object.freeze({
   Ok: 'Ok',
@@ -39,11 +40,6 @@ class ConsumeResult {
 
 const FIELDS = new Set(['topic', 'body', 'tag', 'keys', 'properties', 'messageGroup', 'delayLevel', 'waitStore'])
 
-function text(value, field) {
-  if (typeof value !== 'string') throw new ArgumentError(`message.${field} is ${inspect(value)}; it must be a string`)
-  return value
-}
-
 /** The message as the native side takes it; throws an ArgumentError for what is not a message. */
 function toNative(message) {
   if (typeof message !== 'object' || message === null) {
@@ -55,21 +51,22 @@ function toNative(message) {
     }
   }
   const { topic, body, tag, keys, properties, messageGroup, delayLevel, waitStore } = message
-  const out = { topic: text(topic, 'topic'), body: bytes(body) }
-  if (tag != null) out.tag = text(tag, 'tag')
-  if (keys != null) out.keys = typeof keys === 'string' ? [keys] : Array.from(keys, (key) => text(key, 'keys'))
+  const out = { topic: toText(topic, 'message.topic'), body: bytes(body) }
+  if (tag != null) out.tag = toText(tag, 'message.tag')
+  if (keys != null) out.keys = typeof keys === 'string' ? [keys] : toList(keys, 'message.keys', (key) => toText(key, 'each of message.keys'))
   if (properties != null) {
-    out.properties = []
-    for (const [name, value] of Object.entries(properties)) out.properties.push(name, text(value, `properties.${name}`))
-  }
-  if (messageGroup != null) out.messageGroup = text(messageGroup, 'messageGroup')
-  if (delayLevel != null) {
-    if (!Number.isInteger(delayLevel) || delayLevel < 0) {
-      throw new ArgumentError(`message.delayLevel is ${inspect(delayLevel)}; give a whole number from 0 on`)
+    if (typeof properties !== 'object' || Symbol.iterator in properties) {
+      throw new ArgumentError(`message.properties is ${inspect(properties, { depth: 0 })}; it must be an object of strings`)
     }
-    out.delayLevel = delayLevel
+    out.properties = []
+    for (const [name, value] of Object.entries(properties)) out.properties.push(name, toText(value, `message.properties.${name}`))
   }
-  if (waitStore != null) out.waitStore = Boolean(waitStore)
+  if (messageGroup != null) out.messageGroup = toText(messageGroup, 'message.messageGroup')
+  if (delayLevel != null) out.delayLevel = toWhole(delayLevel, 'message.delayLevel', 2 ** 31 - 1)
+  if (waitStore != null) {
+    if (typeof waitStore !== 'boolean') throw new ArgumentError(`message.waitStore is ${inspect(waitStore, { depth: 0 })}; it must be true or false`)
+    out.waitStore = waitStore
+  }
   return out
 }
 

@@ -1,9 +1,13 @@
 'use strict'
 // PullConsumer and DeadLetters: what an application asks for itself.
 
-const { ClosedError, ArgumentError, native } = require('./errors.js')
+const { inspect } = require('node:util')
+const { ArgumentError, ClosedError, native } = require('./errors.js')
 const { loop } = require('./loop.js')
-const { Closeable, toOffset, toQueue, toTimeout } = require('./options.js')
+const { Closeable, toFunction, toList, toOptions, toQueue, toText, toTimeout, toWhole } = require('./options.js')
+
+const CANCEL = ['signal']
+const POLL = ['signal', 'timeout']
 
 class PullConsumer extends Closeable {
   #native
@@ -18,20 +22,21 @@ class PullConsumer extends Closeable {
   }
 
   #call(start, options) {
-    return loop().call(start, options?.signal, this.#cancel)
+    return loop().call(start, options, CANCEL, this.#cancel)
   }
 
   #onTopic(call, topic, options, expression = '') {
-    return this.#call((tag) => this.#native.onTopic(tag, call, String(topic), String(expression)), options)
+    const start = (tag) => this.#native.onTopic(tag, call, toText(topic, 'the topic'), toText(expression, 'the expression'))
+    return this.#call(start, options)
   }
 
   #onQueue(call, queue, options, value = 0) {
     return this.#call((tag) => this.#native.onQueue(tag, call, toQueue(queue), value), options)
   }
 
-  async _start(subscriptions, signal, timeout) {
+  async _start(subscriptions, options) {
     for (const [topic, expression] of subscriptions) await this.subscribe(topic, expression)
-    await this.#call((tag) => this.#native.start(tag, timeout), { signal })
+    await loop().call((tag) => this.#native.start(tag, toTimeout(options)), options, undefined, this.#cancel)
   }
 
   subscribe(topic, expression = '*', options) {
@@ -47,7 +52,7 @@ class PullConsumer extends Closeable {
   }
 
   assign(queues, options) {
-    return this.#call((tag) => this.#native.assign(tag, Array.from(queues, toQueue)), options)
+    return this.#call((tag) => this.#native.assign(tag, toList(queues, 'queues', toQueue)), options)
   }
 
   get assignment() {
@@ -57,10 +62,11 @@ class PullConsumer extends Closeable {
   async poll(options) {
     if (this.#ahead.length > 0) return this.#ahead.splice(0)
     // An abort asks the core to give up, and waits for its word: what it had given out by then is not lost.
-    return loop().call((tag) => this.#native.poll(tag, toTimeout(options, 0)), options?.signal, this.#cancel, true)
+    return loop().call((tag) => this.#native.poll(tag, toTimeout(options, 0)), options, POLL, this.#cancel, true)
   }
 
-  async *messages({ signal } = {}) {
+  async *messages(options) {
+    const { signal } = toOptions(options, CANCEL)
     try {
       for (;;) {
         const polled = await this.poll({ signal })
@@ -82,15 +88,15 @@ class PullConsumer extends Closeable {
   async seek(queue, to, options) {
     if (to === 'begin') await this.#onQueue('seekToBegin', queue, options)
     else if (to === 'end') await this.#onQueue('seekToEnd', queue, options)
-    else if (to instanceof Date) await this.#onQueue('seekToTime', queue, options, toOffset(to.getTime(), 'the time'))
-    else await this.#onQueue('seek', queue, options, toOffset(to, 'the offset'))
+    else if (to instanceof Date) await this.#onQueue('seekToTime', queue, options, toWhole(to.getTime(), 'the time'))
+    else await this.#onQueue('seek', queue, options, toWhole(to, 'the offset'))
     const { topic, brokerName, queueId } = queue
     const other = (message) => message.queueId !== queueId || message.brokerName !== brokerName || message.topic !== topic
     this.#ahead = this.#ahead.filter(other)
   }
 
   async offsetForTime(queue, time, options) {
-    return this.#onQueue('offsetForTime', queue, options, toOffset(Number(time), 'the time'))
+    return this.#onQueue('offsetForTime', queue, options, toWhole(Number(time), 'the time'))
   }
 
   committed(queue, options) {
@@ -102,24 +108,24 @@ class PullConsumer extends Closeable {
   }
 
   pause(queues) {
-    native(() => this.#native.pause(Array.from(queues, toQueue)))
+    native(() => this.#native.pause(toList(queues, 'queues', toQueue)))
   }
 
   resume(queues) {
-    native(() => this.#native.resume(Array.from(queues, toQueue)))
+    native(() => this.#native.resume(toList(queues, 'queues', toQueue)))
   }
 
   async commit(offsets, options) {
-    const pairs = offsets && Array.from(offsets, ([queue, offset]) => [toQueue(queue), toOffset(offset, 'the offset')])
+    const pairs = offsets == null ? undefined : toList(offsets, 'offsets', toPair)
     const queues = pairs?.map(([queue]) => queue)
     return this.#call((tag) => this.#native.commit(tag, queues, pairs?.map(([, offset]) => offset) ?? []), options)
   }
 
   async onQueueChange(topic, callback, options) {
-    if (typeof callback !== 'function') throw new ArgumentError('onQueueChange needs a function')
-    const watch = loop().listen({ change: callback })
+    if (callback == null) throw new ArgumentError('onQueueChange needs a function')
+    const watch = loop().listen({ change: toFunction(callback, 'the callback') })
     this.#watches.add(watch)
-    await this.#call((tag) => this.#native.watch(tag, String(topic), watch), options)
+    await this.#call((tag) => this.#native.watch(tag, toText(topic, 'the topic'), watch), options)
   }
 
   async _close(timeout) {
@@ -137,6 +143,12 @@ class PullConsumer extends Closeable {
   }
 }
 
+/** A queue with the offset to commit for it. */
+function toPair(pair) {
+  if (!Array.isArray(pair)) throw new ArgumentError(`offsets are a Map, or a list of [queue, offset]; ${inspect(pair, { depth: 0 })} is not one`)
+  return [toQueue(pair[0]), toWhole(pair[1], 'the offset')]
+}
+
 class DeadLetters {
   #native
   #cancel = (tag) => this.#native.cancel(tag)
@@ -147,21 +159,21 @@ class DeadLetters {
     this.#native = handle
   }
 
-  async read({ max = 32, signal } = {}) {
-    const start = (tag) => this.#native.read(loop().queue, tag, toOffset(max, "option 'max'"))
-    const messages = await loop().call(start, signal, this.#cancel)
+  async read(options) {
+    const start = (tag) => this.#native.read(loop().queue, tag, toWhole(options?.max ?? 32, "option 'max'", 2 ** 31 - 1))
+    const messages = await loop().call(start, options, ['max', 'signal'], this.#cancel)
     this.#numbers = new WeakMap(messages.map((message, index) => [message, index]))
     return messages
   }
 
   rewind(options) {
-    return loop().call((tag) => this.#native.rewind(tag), options?.signal, this.#cancel)
+    return loop().call((tag) => this.#native.rewind(tag), options, CANCEL, this.#cancel)
   }
 
   async resend(message, options) {
     const index = this.#numbers.get(message)
     if (index === undefined) throw new ArgumentError('this message was not given by the last read of this reader; read it again')
-    return loop().call((tag) => this.#native.resend(tag, index), options?.signal, this.#cancel)
+    return loop().call((tag) => this.#native.resend(tag, index), options, CANCEL, this.#cancel)
   }
 }
 

@@ -5,7 +5,7 @@ const { inspect } = require('node:util')
 const { ArgumentError, native } = require('./errors.js')
 const { loop } = require('./loop.js')
 const { ConsumeResult } = require('./message.js')
-const { Closeable } = require('./options.js')
+const { Closeable, toFunction, toTimeout } = require('./options.js')
 
 class PushConsumer extends Closeable {
   #native
@@ -21,8 +21,8 @@ class PushConsumer extends Closeable {
       throw new ArgumentError('a push consumer needs a listener: give one function, onMessage or onMessages')
     }
     this.#listener = onMessages ?? ((messages) => (messages.length === 1 ? onMessage(messages[0]) : oneByOne(messages, onMessage)))
-    this.#onError = onError ?? failed
-    this.#onWarning = onWarning ?? warned
+    this.#onError = toFunction(onError, 'onError', failed)
+    this.#onWarning = toFunction(onWarning, 'onWarning', warned)
     this.#tag = loop().listen({ deliver: (messages, token) => this.#consume(messages, token), warn: (warning) => this.#onWarning(warning) })
     try {
       this.#native = native(() => open(this.#tag))
@@ -44,9 +44,10 @@ class PushConsumer extends Closeable {
     native(() => this.#native.resume())
   }
 
-  async _start(subscriptions, signal, timeout) {
+  async _start(subscriptions, options) {
     for (const [topic, expression] of subscriptions) native(() => this.#native.subscribe(topic, expression))
-    await loop().call((tag) => this.#native.start(tag, timeout), signal, (tag) => this.#native.cancel(tag))
+    const start = (tag) => this.#native.start(tag, toTimeout(options))
+    await loop().call(start, options, undefined, (tag) => this.#native.cancel(tag))
   }
 
   async _close(timeout) {
@@ -65,13 +66,16 @@ class PushConsumer extends Closeable {
 
   #consume(messages, token) {
     let result
+    let later
     try {
       result = this.#listener(messages)
+      later = typeof result?.then === 'function'
     } catch (error) {
       return this.#failed(error, messages, token)
     }
-    if (typeof result?.then !== 'function') return answer(token, result)
-    result.then(
+    if (!later) return answer(token, result)
+    // Whatever it is that has a `then`: what that throws is a rejection.
+    Promise.resolve(result).then(
       (value) => answer(token, value),
       (error) => this.#failed(error, messages, token),
     )

@@ -3,7 +3,10 @@
 
 const { inspect } = require('node:util')
 const { ArgumentError, native, mqError } = require('./errors.js')
-const { toSettings } = require('./options.js')
+const { Closeable, toOptions, toSettings, toText, toWhole } = require('./options.js')
+
+const MOST = 2 ** 31 - 1
+const UNITS = { milliseconds: 1, seconds: 1000, minutes: 60_000, hours: 3_600_000, days: 86_400_000 }
 
 const open = new Set()
 
@@ -30,11 +33,12 @@ async function settled(start) {
   }
 }
 
-class Broker {
+class Broker extends Closeable {
   #native
 
   /** Use Broker.start. */
   constructor(handle) {
+    super()
     this.#native = handle
     this.faults = new Faults(handle)
     this.clock = new Clock(handle)
@@ -42,7 +46,7 @@ class Broker {
     watch(handle)
   }
 
-  static async start(options = {}) {
+  static async start(options) {
     const { Broker: NativeBroker } = require('./native.js')
     return new Broker(await settled(() => NativeBroker.start(toSettings(options))))
   }
@@ -51,8 +55,10 @@ class Broker {
     ;[this.address, this.brokerAddress, this.dataDir] = this.#native.place()
   }
 
-  async createTopic(name, { queues = 4 } = {}) {
-    await settled(() => this.#native.createTopic(name, queues))
+  async createTopic(name, options) {
+    const { queues = 4 } = toOptions(options, ['queues'])
+    const wanted = toWhole(queues, "option 'queues'", MOST)
+    await settled(() => this.#native.createTopic(toText(name, 'the topic'), wanted))
   }
 
   async stop() {
@@ -68,13 +74,9 @@ class Broker {
     this.#locate()
   }
 
-  async close() {
+  async _close() {
     await settled(() => this.#native.close())
     forget(this.#native)
-  }
-
-  [Symbol.asyncDispose]() {
-    return this.close()
   }
 }
 
@@ -85,30 +87,34 @@ function positive(value, name) {
 }
 
 class Faults {
-  #set
   #native
 
   constructor(handle) {
     this.#native = handle
-    this.#set = (kind, request, { times = 1, code, delay }) =>
-      native(() => handle.fault(kind, String(request), positive(times, 'times'), code === undefined ? code : String(code), delay))
   }
 
-  failNext(request, { code, times } = {}) {
-    if (code === undefined) throw new ArgumentError("failNext needs a code such as 'SYSTEM_BUSY'")
-    this.#set('fail', request, { code, times })
+  #set(kind, request, options, ...names) {
+    const { times = 1, code, delay } = toOptions(options, [...names, 'times'])
+    const count = toWhole(times, "option 'times'", MOST)
+    native(() => this.#native.fault(kind, typeof request === 'number' ? String(request) : toText(request, 'the request'), count, code === undefined ? code : String(code), delay))
   }
 
-  delayNext(request, { delay, times } = {}) {
-    this.#set('delay', request, { delay: positive(delay, 'delay'), times })
+  failNext(request, options) {
+    if (options?.code == null) throw new ArgumentError("failNext needs a code such as 'SYSTEM_BUSY'")
+    this.#set('fail', request, options, 'code')
   }
 
-  dropNext(request, { times } = {}) {
-    this.#set('drop', request, { times })
+  delayNext(request, options) {
+    positive(options?.delay, "option 'delay'")
+    this.#set('delay', request, options, 'delay')
   }
 
-  loseAnswerNext(request, { times } = {}) {
-    this.#set('lose_answer', request, { times })
+  dropNext(request, options) {
+    this.#set('drop', request, options)
+  }
+
+  loseAnswerNext(request, options) {
+    this.#set('lose_answer', request, options)
   }
 
   refuseConnections(refuse = true) {
@@ -132,10 +138,9 @@ class Clock {
   }
 
   advance(time) {
-    const parts = typeof time === 'object' && time !== null ? time : { milliseconds: time }
-    const { milliseconds = 0, seconds = 0, minutes = 0, hours = 0, days = 0 } = parts
-    const total = milliseconds + 1000 * (seconds + 60 * (minutes + 60 * (hours + 24 * days)))
-    native(() => this.#native.advanceClock(positive(total, 'the time to advance')))
+    const parts = typeof time === 'object' && time !== null ? toOptions(time, Object.keys(UNITS)) : { milliseconds: time }
+    const total = Object.entries(parts).reduce((sum, [unit, value]) => sum + positive(value, `the time to advance in ${unit}`) * UNITS[unit], 0)
+    native(() => this.#native.advanceClock(total))
   }
 
   set(time) {

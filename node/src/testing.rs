@@ -1,5 +1,7 @@
 //! The embedded broker. Its calls block, so they run on libuv's worker threads and give promises.
 
+use std::cell::RefCell;
+
 use mq_binding::{Error, ErrorCode};
 use napi::bindgen_prelude::{AsyncTask, Env, Task, ToNapiValue, TypeName};
 use napi_derive::napi;
@@ -48,14 +50,14 @@ impl<T: Send + ToNapiValue + TypeName + 'static> Task for Blocking<T> {
 
 /// A NameServer and a broker in this process; empty once closed.
 #[napi]
-pub struct Broker(Option<mq_binding::Broker>);
+pub struct Broker(RefCell<Option<mq_binding::Broker>>);
 
 #[napi]
 impl Broker {
     /// Starts one; resolves with it.
     #[napi]
     pub fn start(settings: Vec<String>) -> AsyncTask<Blocking<Broker>> {
-        blocking(move || Ok(Broker(Some(mq_binding::Broker::start(&config(&settings)?)?))))
+        blocking(move || Ok(Broker(RefCell::new(Some(mq_binding::Broker::start(&config(&settings)?)?)))))
     }
 
     /// The address of its NameServer, its own address, and where its data is.
@@ -97,14 +99,14 @@ impl Broker {
 
     /// Stops it and lets it go with its temporary directory.
     #[napi]
-    pub fn close(&mut self) -> AsyncTask<Blocking<()>> {
+    pub fn close(&self) -> AsyncTask<Blocking<()>> {
         let broker = self.0.take();
         blocking(move || broker.map_or(Ok(()), |broker| broker.stop(None)))
     }
 
     /// As `close`, at once: the process ends and nobody is there to be told.
     #[napi]
-    pub fn close_now(&mut self) {
+    pub fn close_now(&self) {
         if let Some(broker) = self.0.take() {
             let _ = broker.stop(None);
         }
@@ -167,6 +169,6 @@ impl Broker {
 
     fn open(&self) -> Result<mq_binding::Broker, Error> {
         let closed = || Error::new(ErrorCode::Closed, "the broker is closed; start a new one");
-        self.0.clone().ok_or_else(closed)
+        self.0.borrow().clone().ok_or_else(closed)
     }
 }

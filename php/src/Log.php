@@ -22,7 +22,8 @@ final class Log
 
     /**
      * Calls $handler for each line up to $level, on this thread, while it polls, waits or closes. It is called as PSR-3's
-     * log($level, $message, $context), so that `$logger->log(...)` fits. One handler a process; null stops it.
+     * log($level, $message, $context), so that `$logger->log(...)` fits. One handler a process; null stops it. What it throws
+     * goes to error_log().
      *
      * @param (callable(string, string, array{target: string}): mixed)|null $handler
      * @param string                                                        $level   error, warning, info, debug or trace
@@ -49,7 +50,7 @@ final class Log
             $target = $ffi->mq_event_log_target($event, null) ?? '';
             $ffi->mq_event_free($event);
             if (self::$handler !== null) {
-                (self::$handler)($level, $message, ['target' => $target]);
+                Library::tell('the log handler', self::$handler, $level, $message, ['target' => $target]);
             }
         }
     }

@@ -211,6 +211,9 @@ final class Producer
         $made = [];
         try {
             foreach ($messages as $message) {
+                if (!$message instanceof Message) {
+                    throw Library::error(3, 'the list has something of type ' . get_debug_type($message) . '; give LibMq\\Message objects');
+                }
                 $native = Library::make(
                     'mq_message',
                     static fn (CData $out) => $ffi->mq_message_new($message->topic, strlen($message->topic), $message->body, strlen($message->body), $out),
@@ -233,10 +236,12 @@ final class Producer
             Library::check($ffi->mq_message_set_tag($native, $message->tag, strlen($message->tag)));
         }
         foreach ($message->keys as $key) {
+            $key = Library::text($key, 'a key of the message');
             Library::check($ffi->mq_message_add_key($native, $key, strlen($key)));
         }
         foreach ($message->properties as $name => $value) {
             $name = (string) $name; // PHP makes numbers of array keys that look like numbers
+            $value = Library::text($value, "property '$name' of the message");
             Library::check($ffi->mq_message_set_property($native, $name, strlen($name), $value, strlen($value)));
         }
         if ($message->messageGroup !== null) {

@@ -206,11 +206,8 @@ final class PullConsumer
         $this->start();
         $watch = $this->client->watch(static function (CData $event) use ($changed): void {
             $ffi = Library::get();
-            try {
-                $changed(MessageQueue::from($ffi->mq_event_queues($event)), MessageQueue::from($ffi->mq_event_assigned($event)));
-            } catch (\Throwable $error) {
-                error_log("libmq: the callback for changed queues failed: $error"); // what arrived with the event is still to come
-            }
+            $queues = MessageQueue::from($ffi->mq_event_queues($event));
+            Library::tell('the callback for changed queues', $changed, $queues, MessageQueue::from($ffi->mq_event_assigned($event)));
         });
         $this->wait('watch_queues', [$topic, strlen($topic), $this->client->queueHandle(), $watch]);
     }

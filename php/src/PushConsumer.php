@@ -49,6 +49,7 @@ final class PushConsumer
         ));
         foreach ($subscriptions as $topic => $expression) {
             $topic = (string) $topic; // PHP makes numbers of array keys that look like numbers
+            $expression = Library::text($expression, "the expression for topic '$topic'");
             Library::check($ffi->mq_push_consumer_subscribe($this->handle, $topic, strlen($topic), $expression, strlen($expression)));
         }
     }
@@ -236,7 +237,7 @@ final class PushConsumer
     private function warn(string $name, string $message): void
     {
         if ($this->onWarning !== null) {
-            ($this->onWarning)($name, $message);
+            Library::tell('the callback for warnings', $this->onWarning, $name, $message);
         } else {
             error_log("libmq: $name: $message");
         }
@@ -262,7 +263,7 @@ final class PushConsumer
         } catch (\Throwable $error) {
             $message = $messages[0];
             if ($this->onListenerError !== null) {
-                ($this->onListenerError)($message, $error);
+                Library::tell('the callback for errors of the listener', $this->onListenerError, $message, $error);
             } else {
                 error_log("libmq: the listener failed on message $message->messageId of $message->topic, which will come again: $error");
             }

@@ -71,6 +71,26 @@ final class Library
         return new $class($message, $code, self::get()->mq_error_code_name($code), fatal: $code === 5);
     }
 
+    /** A text that stands where PHP itself does not check it, in an array. */
+    public static function text(mixed $value, string $what): string
+    {
+        return is_string($value) ? $value : throw self::error(3, "$what is of type " . get_debug_type($value) . '; give a string');
+    }
+
+    /**
+     * Calls the program's own code, where what it throws must not end what is still to be done.
+     *
+     * @param string $what for error_log()
+     */
+    public static function tell(string $what, callable $callback, mixed ...$arguments): void
+    {
+        try {
+            $callback(...$arguments);
+        } catch (\Throwable $error) {
+            error_log("libmq: $what failed: $error");
+        }
+    }
+
     /** Milliseconds as the library takes them: 0 is its default, so that a shorter time counts as one millisecond. */
     public static function milliseconds(?float $seconds): int
     {
@@ -106,6 +126,10 @@ final class Library
         try {
             foreach ($settings as $name => $value) {
                 if ($value !== null) {
+                    $name = (string) $name; // PHP makes numbers of array keys that look like numbers
+                    if (!is_scalar($value)) {
+                        throw self::error(3, "setting '$name' is of type " . get_debug_type($value) . '; give a string, a number or a boolean');
+                    }
                     $text = is_bool($value) ? ($value ? 'true' : 'false') : (string) $value;
                     self::check($ffi->mq_config_set($config, $name, strlen($name), $text, strlen($text)));
                 }
