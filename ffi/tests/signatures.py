@@ -134,6 +134,9 @@ def php(functions: dict[str, tuple[str, list[str]]]) -> int:
             wanted = len(functions[name][1]) if name in functions else "nothing of that name"
             if given != wanted:
                 problem(file, f"{name}: {given} arguments, mq.h has {wanted}")
+        for kind in re.findall(r"Handle::make\(\s*'(\w+)'", text) + re.findall(r"'(mq_\w+)_free'", text):
+            if f"{kind}_free" not in functions:
+                problem(file, f"mq.h has no {kind}_free")
         for call in re.finditer(r"->\s*(mq_\w+)\(", text):
             name, given = call[1], arguments(text, call.end())
             calls += 1

@@ -7,8 +7,10 @@ declare(strict_types=1);
 namespace LibMq;
 
 use FFI\CData;
+use LibMq\Internal\Handle;
 use LibMq\Internal\Library;
 use LibMq\Internal\Queue;
+use LibMq\Internal\Unique;
 
 /**
  * A client of one cluster: connections, routes, threads. One per process and cluster, as a rule. Producers and consumers are
@@ -19,7 +21,9 @@ use LibMq\Internal\Queue;
  */
 final class Client
 {
-    private readonly CData $handle;
+    use Unique;
+
+    private readonly Handle $handle;
     private readonly Queue $queue;
     private bool $closed = false;
     private int $lastTag = 0;
@@ -44,7 +48,7 @@ final class Client
         $ffi = Library::get();
         $this->handle = Library::withConfig(
             ['language' => 'PHP', 'namesrv' => $namesrv] + $settings,
-            static fn (CData $config): CData => Library::make('mq_client', static fn (CData $out) => $ffi->mq_client_new($config, $out)),
+            static fn (CData $config): Handle => Handle::make('mq_client', static fn (CData $out) => $ffi->mq_client_new($config, $out)),
         );
         $this->queue = new Queue();
         $this->inbox = new \SplQueue();
@@ -57,10 +61,7 @@ final class Client
                 $this->close();
             }
         } catch (MqException) {
-            // Nobody is there to hear of it: a forked child, or a close that was cut off.
-        }
-        if (isset($this->handle)) {
-            Library::get()->mq_client_free($this->handle);
+            // Nobody is there to hear of it: a forked child, a close that was cut off, or the queue is gone already.
         }
     }
 
@@ -79,7 +80,7 @@ final class Client
     public function producer(string $group, array $settings = []): Producer
     {
         $this->checkOpen();
-        return new Producer($this, $this->handle, ['group' => $group] + $settings);
+        return new Producer($this, $this->handle->get(), ['group' => $group] + $settings);
     }
 
     /**
@@ -104,8 +105,9 @@ final class Client
         $this->checkOpen();
         $tag = $this->nextTag();
         $all = ['group' => $group] + $settings;
-        $consumer = new PushConsumer($this, $this->handle, $this->queue, $tag, $all, $subscriptions, $onListenerError, $onWarning);
-        $this->consumers[$tag] = \WeakReference::create($consumer);
+        $consumer = new PushConsumer($this, $this->handle->get(), $this->queue, $tag, $all, $subscriptions, $onListenerError, $onWarning);
+        $alive = array_filter($this->consumers, static fn (\WeakReference $known): bool => $known->get()?->isClosed() === false);
+        $this->consumers = $alive + [$tag => \WeakReference::create($consumer)];
         return $consumer;
     }
 
@@ -118,14 +120,14 @@ final class Client
     public function pullConsumer(string $group, array $settings = []): PullConsumer
     {
         $this->checkOpen();
-        return new PullConsumer($this, $this->handle, ['group' => $group] + $settings);
+        return new PullConsumer($this, $this->handle->get(), ['group' => $group] + $settings);
     }
 
     /** The dead letters of a consumer group: what was delivered as often as allowed and never accepted. */
     public function deadLetters(string $group): DeadLetters
     {
         $this->checkOpen();
-        return new DeadLetters($this, $this->handle, $group);
+        return new DeadLetters($this, $this->handle->get(), $group);
     }
 
     /**
@@ -165,19 +167,31 @@ final class Client
     /**
      * Closes the client and all that was made from it: consumers finish what they were handed, commit and leave their groups,
      * sends on their way get their results. What is not done within $timeout seconds (5 unless given) is cut, without an
-     * error. Closing twice is fine.
+     * error. Called by a listener it returns at once, the listener's answer still counts, and the rest is done meanwhile.
+     * Closing twice is fine.
      */
     public function close(?float $timeout = null): void
     {
         if ($this->closed) {
             return;
         }
+        $listening = false;
         foreach ($this->consumers as $consumer) {
+            $listening = $consumer->get()?->isListening() || $listening;
             $consumer->get()?->close($timeout);
         }
         $this->closed = true;
+        if ($listening) {
+            // Its answer is owed, and cannot be given before this returns.
+            $this->begin(
+                fn (CData $queue, int $tag) => Library::get()
+                    ->mq_client_close_async($this->handle->get(), Library::milliseconds($timeout), $queue, $tag),
+                static fn () => null,
+            );
+            return;
+        }
         try {
-            Library::check(Library::get()->mq_client_close($this->handle, Library::milliseconds($timeout)));
+            Library::check(Library::get()->mq_client_close($this->handle->get(), Library::milliseconds($timeout)));
         } catch (TimeoutException) {
             // Cut off after its time: closed all the same.
         }
@@ -206,7 +220,7 @@ final class Client
     public function begin(callable $call, callable $done): int
     {
         $tag = $this->nextTag();
-        Library::check($call($this->queue->handle, $tag));
+        Library::check($call($this->queue->handle(), $tag));
         $this->pending[$tag] = $done;
         return $tag;
     }
@@ -244,7 +258,7 @@ final class Client
             }
         } finally {
             if (!$done) {
-                Library::check($cancel($this->queue->handle, $tag));
+                Library::check($cancel($this->queue->handle(), $tag));
             }
         }
         return $error === null ? $result : throw $error;
@@ -299,7 +313,7 @@ final class Client
     /** @internal */
     public function queueHandle(): CData
     {
-        return $this->queue->handle;
+        return $this->queue->handle();
     }
 
     private function nextTag(): int

@@ -6,6 +6,8 @@ declare(strict_types=1);
 
 namespace LibMq;
 
+use LibMq\Internal\Library;
+
 /** A listener's answer. A listener that throws means later; one that returns anything else than a ConsumeResult, success. */
 final class ConsumeResult
 {
@@ -32,7 +34,7 @@ final class ConsumeResult
      */
     public static function later(?int $delayLevel = null): self
     {
-        return new self(1, $delayLevel ?? 0);
+        return new self(1, $delayLevel === null ? 0 : Library::int32($delayLevel, 'the delay level', -1));
     }
 
     /**
@@ -43,6 +45,6 @@ final class ConsumeResult
      */
     public static function suspend(?float $seconds = null): self
     {
-        return new self(2, $seconds === null ? 0 : max(1, (int) round($seconds * 1000)));
+        return new self(2, $seconds === null ? 0 : Library::int32(Library::milliseconds($seconds), 'the pause in milliseconds'));
     }
 }

@@ -7,7 +7,7 @@ declare(strict_types=1);
 namespace LibMq;
 
 use FFI\CData;
-use LibMq\Internal\Library;
+use LibMq\Internal\Handle;
 
 /** One dead letter. */
 final class DeadLetter
@@ -15,20 +15,18 @@ final class DeadLetter
     /** The message, with the topic that it was sent to. */
     public readonly MessageView $message;
 
-    /** @internal */
-    public function __construct(private readonly CData $view)
-    {
-        $this->message = new MessageView($view);
-    }
+    private readonly Handle $view;
 
-    public function __destruct()
+    /** @internal */
+    public function __construct(CData $view)
     {
-        Library::get()->mq_message_view_free($this->view);
+        $this->view = new Handle($view, 'mq_message_view_free');
+        $this->message = new MessageView($view);
     }
 
     /** @internal */
     public function view(): CData
     {
-        return $this->view;
+        return $this->view->get();
     }
 }

@@ -7,6 +7,7 @@ declare(strict_types=1);
 namespace LibMq;
 
 use FFI\CData;
+use LibMq\Internal\Handle;
 use LibMq\Internal\Library;
 
 /**
@@ -15,23 +16,16 @@ use LibMq\Internal\Library;
  */
 final class DeadLetters
 {
-    private readonly CData $handle;
+    private readonly Handle $handle;
 
     /** @internal */
     public function __construct(private readonly Client $client, CData $clientHandle, string $group)
     {
         $ffi = Library::get();
-        $this->handle = Library::make(
+        $this->handle = Handle::make(
             'mq_dead_letters',
             static fn (CData $out) => $ffi->mq_dead_letters_new($clientHandle, $group, strlen($group), $out),
         );
-    }
-
-    public function __destruct()
-    {
-        if (isset($this->handle)) {
-            Library::get()->mq_dead_letters_free($this->handle);
-        }
     }
 
     /**
@@ -43,7 +37,7 @@ final class DeadLetters
     {
         $ffi = Library::get();
         return $this->client->wait(
-            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_read_async($this->handle, $max, $queue, $tag),
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_read_async($this->handle->get(), Library::int32($max, 'the number of letters'), $queue, $tag),
             static function (CData $event) use ($ffi): array {
                 $letters = [];
                 for ($i = 0, $count = $ffi->mq_event_message_count($event); $i < $count; ++$i) {
@@ -51,7 +45,7 @@ final class DeadLetters
                 }
                 return $letters;
             },
-            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_cancel($this->handle, $queue, $tag),
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_cancel($this->handle->get(), $queue, $tag),
         );
     }
 
@@ -60,15 +54,15 @@ final class DeadLetters
     {
         $ffi = Library::get();
         return $this->client->wait(
-            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_resend_async($this->handle, $letter->view(), $queue, $tag),
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_resend_async($this->handle->get(), $letter->view(), $queue, $tag),
             static fn (CData $event) => Library::receipt($ffi->mq_event_receipt($event)),
-            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_cancel($this->handle, $queue, $tag),
+            fn (CData $queue, int $tag) => $ffi->mq_dead_letters_cancel($this->handle->get(), $queue, $tag),
         );
     }
 
     /** Reads from the oldest one again. */
     public function rewind(): void
     {
-        Library::check(Library::get()->mq_dead_letters_rewind($this->handle));
+        Library::check(Library::get()->mq_dead_letters_rewind($this->handle->get()));
     }
 }

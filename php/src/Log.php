@@ -32,7 +32,7 @@ final class Log
     {
         $number = self::NUMBERS[$level] ?? throw Library::error(3, "there is no log level '$level': use " . implode(', ', array_keys(self::NUMBERS)));
         $queue = $handler === null ? null : new Queue();
-        Library::check(Library::get()->mq_log_set_queue($queue?->handle, $handler === null ? 0 : $number));
+        Library::check(Library::get()->mq_log_set_queue($queue?->handle(), $handler === null ? 0 : $number));
         self::$handler = $handler;
         self::$queue = $queue;
     }

@@ -23,6 +23,7 @@ final class MessageQueue
         public readonly string $brokerName,
         public readonly int $queueId,
     ) {
+        Library::int32($queueId, 'the number of the queue');
     }
 
     /** Whether both are the same queue. */
@@ -95,6 +96,9 @@ final class MessageQueue
         $all = $ffi->mq_message_queues_new();
         try {
             foreach ($queues as $queue) {
+                if (!$queue instanceof self) {
+                    throw Library::error(3, 'the list has something of type ' . get_debug_type($queue) . '; give LibMq\\MessageQueue objects');
+                }
                 Library::check($ffi->mq_message_queues_add($all, ...$queue->parts()));
             }
             return $use($all);

@@ -7,6 +7,7 @@ declare(strict_types=1);
 namespace LibMq;
 
 use FFI\CData;
+use LibMq\Internal\Handle;
 use LibMq\Internal\Library;
 
 /**
@@ -15,7 +16,7 @@ use LibMq\Internal\Library;
  */
 final class Producer
 {
-    private readonly CData $handle;
+    private readonly Handle $handle;
     private bool $closed = false;
 
     /**
@@ -26,17 +27,10 @@ final class Producer
     public function __construct(private readonly Client $client, CData $clientHandle, array $settings)
     {
         $ffi = Library::get();
-        $this->handle = Library::withConfig($settings, static fn (CData $config): CData => Library::make(
+        $this->handle = Library::withConfig($settings, static fn (CData $config): Handle => Handle::make(
             'mq_producer',
             static fn (CData $out) => $ffi->mq_producer_new($clientHandle, $config, $out),
         ));
-    }
-
-    public function __destruct()
-    {
-        if (isset($this->handle)) {
-            Library::get()->mq_producer_free($this->handle);
-        }
     }
 
     /**
@@ -46,8 +40,7 @@ final class Producer
      */
     public function send(Message $message, ?float $timeout = null): SendReceipt
     {
-        return $this->sendWith([$message], fn (CData $messages, CData $out) => Library::get()
-            ->mq_producer_send($this->handle, $messages[0], Library::milliseconds($timeout), $out));
+        return $this->sendAsync($message, $timeout)->await();
     }
 
     /**
@@ -59,15 +52,14 @@ final class Producer
      */
     public function sendBatch(array $messages, ?float $timeout = null): SendReceipt
     {
-        return $this->sendWith($messages, fn (CData $all, CData $out) => Library::get()
-            ->mq_producer_send_batch($this->handle, $all, count($messages), Library::milliseconds($timeout), $out));
+        return $this->sendBatchAsync($messages, $timeout)->await();
     }
 
     /** Sends a message without waiting. */
     public function sendAsync(Message $message, ?float $timeout = null): PendingSend
     {
-        return $this->sendAsyncWith([$message], fn (CData $messages, CData $queue, int $tag) => Library::get()
-            ->mq_producer_send_async($this->handle, $messages[0], Library::milliseconds($timeout), $queue, $tag));
+        return $this->begin([$message], fn (array $messages, CData $queue, int $tag) => Library::get()
+            ->mq_producer_send_async($this->handle->get(), $messages[0], Library::milliseconds($timeout), $queue, $tag));
     }
 
     /**
@@ -77,8 +69,8 @@ final class Producer
      */
     public function sendBatchAsync(array $messages, ?float $timeout = null): PendingSend
     {
-        return $this->sendAsyncWith($messages, fn (CData $all, CData $queue, int $tag) => Library::get()
-            ->mq_producer_send_batch_async($this->handle, $all, count($messages), Library::milliseconds($timeout), $queue, $tag));
+        return $this->begin($messages, fn (array $all, CData $queue, int $tag) => Library::get()
+            ->mq_producer_send_batch_async($this->handle->get(), self::pointers($all), count($all), Library::milliseconds($timeout), $queue, $tag));
     }
 
     /**
@@ -88,28 +80,20 @@ final class Producer
      */
     public function queues(string $topic): array
     {
-        return MessageQueue::make(fn (CData $out) => Library::get()->mq_producer_queues($this->handle, $topic, strlen($topic), $out));
+        return MessageQueue::make(fn (CData $out) => Library::get()->mq_producer_queues($this->handle->get(), $topic, strlen($topic), $out));
     }
 
     /** Sends a message to just this queue, and waits for the broker's receipt. It is not tried elsewhere. */
     public function sendToQueue(Message $message, MessageQueue $queue, ?float $timeout = null): SendReceipt
     {
-        return $this->sendWith([$message], fn (CData $messages, CData $out) => Library::get()->mq_producer_send_to_queue(
-            $this->handle,
-            $messages[0],
-            $queue->brokerName,
-            strlen($queue->brokerName),
-            $queue->queueId,
-            Library::milliseconds($timeout),
-            $out,
-        ));
+        return $this->sendToQueueAsync($message, $queue, $timeout)->await();
     }
 
     /** Sends a message to just this queue, without waiting. */
     public function sendToQueueAsync(Message $message, MessageQueue $queue, ?float $timeout = null): PendingSend
     {
-        return $this->sendAsyncWith([$message], fn (CData $messages, CData $events, int $tag) => Library::get()->mq_producer_send_to_queue_async(
-            $this->handle,
+        return $this->begin([$message], fn (array $messages, CData $events, int $tag) => Library::get()->mq_producer_send_to_queue_async(
+            $this->handle->get(),
             $messages[0],
             $queue->brokerName,
             strlen($queue->brokerName),
@@ -130,11 +114,11 @@ final class Producer
      */
     public function splitBatch(array $messages): array
     {
-        return $this->withMessages($messages, function (CData $all) use ($messages): array {
+        return $this->withMessages($messages, function (array $all) use ($messages): array {
             $ffi = Library::get();
             $lengths = $ffi->new('size_t[' . max(1, count($messages)) . ']') ?? throw new \LogicException('no type size_t');
             $count = $ffi->new('size_t') ?? throw new \LogicException('no type size_t');
-            Library::check($ffi->mq_producer_split_batch($this->handle, $all, count($messages), $lengths, \FFI::addr($count)));
+            Library::check($ffi->mq_producer_split_batch($this->handle->get(), self::pointers($all), count($all), $lengths, \FFI::addr($count)));
             $lists = [];
             for ($i = 0, $from = 0; $i < $count->cdata; $from += $lengths[$i++]) {
                 $lists[] = array_slice($messages, $from, $lengths[$i]);
@@ -146,8 +130,8 @@ final class Producer
     /** Sends a message and asks for no answer: returns when it is handed to the connection. It may get lost. */
     public function sendOneway(Message $message): void
     {
-        $this->withMessages([$message], function (CData $messages): void {
-            Library::check(Library::get()->mq_producer_send_oneway($this->handle, $messages[0]));
+        $this->withMessages([$message], function (array $messages): void {
+            Library::check(Library::get()->mq_producer_send_oneway($this->handle->get(), $messages[0]));
         });
     }
 
@@ -159,38 +143,22 @@ final class Producer
         }
         $this->closed = true;
         try {
-            Library::check(Library::get()->mq_producer_close($this->handle, Library::milliseconds($timeout)));
+            Library::check(Library::get()->mq_producer_close($this->handle->get(), Library::milliseconds($timeout)));
         } catch (TimeoutException) {
             // Cut off after its time: closed all the same.
         }
     }
 
     /**
-     * @param list<Message>                  $messages
-     * @param callable(CData, CData): ?CData $send     gets the messages and the place for the receipt
+     * @param list<Message>                             $messages
+     * @param callable(list<CData>, CData, int): ?CData $send     gets the messages, the queue and the tag
      */
-    private function sendWith(array $messages, callable $send): SendReceipt
+    private function begin(array $messages, callable $send): PendingSend
     {
-        return $this->withMessages($messages, static function (CData $all) use ($send): SendReceipt {
-            $receipt = Library::make('mq_receipt', static fn (CData $out) => $send($all, $out));
-            try {
-                return Library::receipt($receipt);
-            } finally {
-                Library::get()->mq_receipt_free($receipt);
-            }
-        });
-    }
-
-    /**
-     * @param list<Message>                       $messages
-     * @param callable(CData, CData, int): ?CData $send     gets the messages, the queue and the tag
-     */
-    private function sendAsyncWith(array $messages, callable $send): PendingSend
-    {
-        return $this->withMessages($messages, fn (CData $all): PendingSend => new PendingSend(
+        return $this->withMessages($messages, fn (array $all): PendingSend => new PendingSend(
             $this->client,
             static fn (CData $queue, int $tag) => $send($all, $queue, $tag),
-            fn (int $tag) => Library::check(Library::get()->mq_producer_cancel($this->handle, $this->client->queueHandle(), $tag)),
+            fn (int $tag) => Library::check(Library::get()->mq_producer_cancel($this->handle->get(), $this->client->queueHandle(), $tag)),
         ));
     }
 
@@ -199,34 +167,46 @@ final class Producer
      *
      * @template T
      *
-     * @param list<Message>      $messages
-     * @param callable(CData): T $use      gets an array of pointers
+     * @param list<Message>            $messages
+     * @param callable(list<CData>): T $use
      *
      * @return T
      */
     private function withMessages(array $messages, callable $use): mixed
     {
         $ffi = Library::get();
-        $all = $ffi->new('mq_message *[' . max(1, count($messages)) . ']') ?? throw new \LogicException('no type mq_message');
         $made = [];
         try {
             foreach ($messages as $message) {
                 if (!$message instanceof Message) {
                     throw Library::error(3, 'the list has something of type ' . get_debug_type($message) . '; give LibMq\\Message objects');
                 }
-                $native = Library::make(
+                $made[] = $native = Library::make(
                     'mq_message',
                     static fn (CData $out) => $ffi->mq_message_new($message->topic, strlen($message->topic), $message->body, strlen($message->body), $out),
                 );
-                $all[count($made)] = $made[] = $native;
                 self::fill($native, $message);
             }
-            return $use($all);
+            return $use($made);
         } finally {
             foreach ($made as $native) {
                 $ffi->mq_message_free($native);
             }
         }
+    }
+
+    /**
+     * An array for the library. It is not for reading: PHP keeps memory for each pointer that is read out of such an array.
+     *
+     * @param list<CData> $messages
+     */
+    private static function pointers(array $messages): CData
+    {
+        $all = Library::get()->new('mq_message *[' . max(1, count($messages)) . ']') ?? throw new \LogicException('no type mq_message');
+        foreach ($messages as $i => $message) {
+            $all[$i] = $message;
+        }
+        return $all;
     }
 
     private static function fill(CData $native, Message $message): void
@@ -248,13 +228,14 @@ final class Producer
             Library::check($ffi->mq_message_set_group($native, $message->messageGroup, strlen($message->messageGroup)));
         }
         if ($message->delayLevel !== 0) {
-            Library::check($ffi->mq_message_set_delay_level($native, $message->delayLevel));
+            $level = Library::int32($message->delayLevel, 'the delay level');
+            Library::check($ffi->mq_message_set_delay_level($native, $level));
         }
         if (!$message->waitStore) {
             Library::check($ffi->mq_message_set_wait_store($native, 0));
         }
         if ($message->flag !== 0) {
-            Library::check($ffi->mq_message_set_flag($native, $message->flag));
+            Library::check($ffi->mq_message_set_flag($native, Library::int32($message->flag, 'the flag', -0x8000_0000)));
         }
     }
 }

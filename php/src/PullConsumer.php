@@ -7,6 +7,7 @@ declare(strict_types=1);
 namespace LibMq;
 
 use FFI\CData;
+use LibMq\Internal\Handle;
 use LibMq\Internal\Library;
 
 /**
@@ -18,7 +19,7 @@ final class PullConsumer
 {
     private const WHENCE = ['begin' => 1, 'end' => 2];
 
-    private readonly CData $handle;
+    private readonly Handle $handle;
     private bool $started = false;
     private bool $closed = false;
 
@@ -30,34 +31,22 @@ final class PullConsumer
     public function __construct(private readonly Client $client, CData $clientHandle, array $settings)
     {
         $ffi = Library::get();
-        $this->handle = Library::withConfig($settings, static fn (CData $config): CData => Library::make(
+        $this->handle = Library::withConfig($settings, static fn (CData $config): Handle => Handle::make(
             'mq_pull_consumer',
             static fn (CData $out) => $ffi->mq_pull_consumer_new($clientHandle, $config, $out),
         ));
     }
 
-    public function __destruct()
-    {
-        if (isset($this->handle)) {
-            try {
-                $this->close();
-            } catch (MqException) {
-                // Nobody is there to hear of it: a forked child.
-            }
-            Library::get()->mq_pull_consumer_free($this->handle);
-        }
-    }
-
     /** Takes part in a topic's messages: '*', or tags as in 'paid || refunded'. Not together with assign(). */
     public function subscribe(string $topic, string $expression = '*'): void
     {
-        Library::check(Library::get()->mq_pull_consumer_subscribe($this->handle, $topic, strlen($topic), $expression, strlen($expression)));
+        Library::check(Library::get()->mq_pull_consumer_subscribe($this->handle->get(), $topic, strlen($topic), $expression, strlen($expression)));
     }
 
     /** Ends a subscription and leaves its queues. */
     public function unsubscribe(string $topic): void
     {
-        Library::check(Library::get()->mq_pull_consumer_unsubscribe($this->handle, $topic, strlen($topic)));
+        Library::check(Library::get()->mq_pull_consumer_unsubscribe($this->handle->get(), $topic, strlen($topic)));
     }
 
     /**
@@ -67,7 +56,7 @@ final class PullConsumer
      */
     public function assign(array $queues): void
     {
-        MessageQueue::with($queues, fn (CData $all) => Library::check(Library::get()->mq_pull_consumer_assign($this->handle, $all)));
+        MessageQueue::with($queues, fn (CData $all) => Library::check(Library::get()->mq_pull_consumer_assign($this->handle->get(), $all)));
     }
 
     /**
@@ -78,7 +67,7 @@ final class PullConsumer
     public function poll(?float $timeout = null): array
     {
         $this->start();
-        $milliseconds = $timeout === null ? -1 : (int) round($timeout * 1000);
+        $milliseconds = $timeout === null ? -1 : Library::millis($timeout, 'the timeout');
         return $this->wait('poll', [$milliseconds], MessageView::all(...));
     }
 
@@ -110,14 +99,14 @@ final class PullConsumer
     public function seekToTime(MessageQueue $queue, float $time): void
     {
         $this->start();
-        $this->wait('seek', [...$queue->parts(), 3, (int) round($time * 1000)]);
+        $this->wait('seek', [...$queue->parts(), 3, Library::millis($time, 'the time')]);
     }
 
     /** The offset of the first message that was stored at this time or later: seconds since 1970-01-01 UTC. */
     public function offsetForTime(MessageQueue $queue, float $time): int
     {
         $this->start();
-        return $this->wait('offset_for_timestamp', [...$queue->parts(), (int) round($time * 1000)], self::offset(...));
+        return $this->wait('offset_for_timestamp', [...$queue->parts(), Library::millis($time, 'the time')], self::offset(...));
     }
 
     /**
@@ -127,7 +116,7 @@ final class PullConsumer
      */
     public function pause(array $queues): void
     {
-        MessageQueue::with($queues, fn (CData $all) => Library::check(Library::get()->mq_pull_consumer_pause($this->handle, $all)));
+        MessageQueue::with($queues, fn (CData $all) => Library::check(Library::get()->mq_pull_consumer_pause($this->handle->get(), $all)));
     }
 
     /**
@@ -137,7 +126,7 @@ final class PullConsumer
      */
     public function resume(array $queues): void
     {
-        MessageQueue::with($queues, fn (CData $all) => Library::check(Library::get()->mq_pull_consumer_resume($this->handle, $all)));
+        MessageQueue::with($queues, fn (CData $all) => Library::check(Library::get()->mq_pull_consumer_resume($this->handle->get(), $all)));
     }
 
     /**
@@ -153,10 +142,11 @@ final class PullConsumer
             return;
         }
         $numbers = Library::get()->new('int64_t[' . max(1, count($offsets)) . ']') ?? throw new \LogicException('no type int64_t');
-        foreach ($offsets as $i => [, $offset]) {
-            $numbers[$i] = $offset;
+        foreach (array_values($offsets) as $i => $pair) {
+            $offset = is_array($pair) && count($pair) === 2 ? array_values($pair)[1] : null;
+            $numbers[$i] = is_int($offset) ? $offset : throw Library::error(3, "offset number $i is not a pair of a queue and a number; give [\$queue, \$offset]");
         }
-        MessageQueue::with(array_column($offsets, 0), fn (CData $all) => $this->wait('commit_offsets', [$all, $numbers, count($offsets)]));
+        MessageQueue::with(array_map(static fn (array $pair) => array_values($pair)[0], array_values($offsets)), fn (CData $all) => $this->wait('commit_offsets', [$all, $numbers, count($offsets)]));
     }
 
     /** The offset that the group has committed for a queue; null if none. */
@@ -192,7 +182,7 @@ final class PullConsumer
      */
     public function assignment(): array
     {
-        return MessageQueue::make(fn (CData $out) => Library::get()->mq_pull_consumer_assignment($this->handle, $out));
+        return MessageQueue::make(fn (CData $out) => Library::get()->mq_pull_consumer_assignment($this->handle->get(), $out));
     }
 
     /**
@@ -220,7 +210,7 @@ final class PullConsumer
         }
         $this->closed = true;
         try {
-            Library::check(Library::get()->mq_pull_consumer_close($this->handle, Library::milliseconds($timeout)));
+            Library::check(Library::get()->mq_pull_consumer_close($this->handle->get(), Library::milliseconds($timeout)));
         } catch (TimeoutException) {
             // Cut off after its time: closed all the same.
         }
@@ -262,9 +252,9 @@ final class PullConsumer
     {
         $ffi = Library::get();
         return $this->client->wait(
-            fn (CData $queue, int $tag) => $ffi->{"mq_pull_consumer_{$name}_async"}($this->handle, ...$arguments, ...[$queue, $tag]),
+            fn (CData $queue, int $tag) => $ffi->{"mq_pull_consumer_{$name}_async"}($this->handle->get(), ...$arguments, ...[$queue, $tag]),
             $take ?? static fn () => null,
-            fn (CData $queue, int $tag) => $ffi->mq_pull_consumer_cancel($this->handle, $queue, $tag),
+            fn (CData $queue, int $tag) => $ffi->mq_pull_consumer_cancel($this->handle->get(), $queue, $tag),
         );
     }
 }

@@ -7,8 +7,10 @@ declare(strict_types=1);
 namespace LibMq;
 
 use FFI\CData;
+use LibMq\Internal\Handle;
 use LibMq\Internal\Library;
 use LibMq\Internal\Queue;
+use LibMq\Internal\Unique;
 
 /**
  * A member of a consumer group. Its listener runs on this thread, one message at a time, within run() or poll(); a listener
@@ -16,9 +18,12 @@ use LibMq\Internal\Queue;
  */
 final class PushConsumer
 {
-    private readonly CData $handle;
-    /** @var (callable(list<MessageView>): mixed)|null gets all messages of an event */
+    use Unique;
+
+    private readonly Handle $handle;
+    /** @var callable|null gets all messages of an event, or one after the other */
     private mixed $listener = null;
+    private bool $batches = false;
     private bool $stopped = false;
     private bool $closed = false;
     /** The event that the listener is working on. */
@@ -43,29 +48,32 @@ final class PushConsumer
         private readonly mixed $onWarning,
     ) {
         $ffi = Library::get();
-        $this->handle = Library::withConfig($settings, static fn (CData $config): CData => Library::make(
+        $this->handle = Library::withConfig($settings, static fn (CData $config): Handle => Handle::make(
             'mq_push_consumer',
-            static fn (CData $out) => $ffi->mq_push_consumer_new($clientHandle, $config, $queue->handle, $tag, $out),
+            static fn (CData $out) => $ffi->mq_push_consumer_new($clientHandle, $config, $queue->handle(), $tag, $out),
         ));
+        if ($subscriptions !== [] && array_is_list($subscriptions)) {
+            throw Library::error(3, "the subscriptions are a list; give them as ['topic' => '*']");
+        }
         foreach ($subscriptions as $topic => $expression) {
             $topic = (string) $topic; // PHP makes numbers of array keys that look like numbers
             $expression = Library::text($expression, "the expression for topic '$topic'");
-            Library::check($ffi->mq_push_consumer_subscribe($this->handle, $topic, strlen($topic), $expression, strlen($expression)));
+            Library::check($ffi->mq_push_consumer_subscribe($this->handle->get(), $topic, strlen($topic), $expression, strlen($expression)));
         }
     }
 
     public function __destruct()
     {
-        if (isset($this->handle)) {
-            if ($this->current !== null) {
-                Library::get()->mq_event_free($this->current); // the listener called exit(): nobody will answer
-            }
-            try {
-                $this->close();
-            } catch (MqException) {
-                // Nobody is there to hear of it: a forked child.
-            }
-            Library::get()->mq_push_consumer_free($this->handle);
+        if (!isset($this->handle)) {
+            return;
+        }
+        if ($this->current !== null) {
+            Library::get()->mq_event_free($this->current); // the listener called exit(): nobody will answer
+        }
+        try {
+            $this->close();
+        } catch (MqException) {
+            // Nobody is there to hear of it: a forked child, or the client's queue is gone already.
         }
     }
 
@@ -76,16 +84,7 @@ final class PushConsumer
      */
     public function start(callable $listener): void
     {
-        $this->startWith(function (array $messages) use ($listener): ?ConsumeResult {
-            $result = null;
-            foreach ($messages as $message) {
-                $result = $this->closed ? null : self::result($listener($message));
-                if ($result?->kind !== 0) {
-                    break; // what comes behind it in this delivery comes again, too
-                }
-            }
-            return $result;
-        });
+        $this->startWith($listener, false);
     }
 
     /**
@@ -96,14 +95,13 @@ final class PushConsumer
      */
     public function startBatches(callable $listener): void
     {
-        $this->startWith(static fn (array $messages): ConsumeResult => self::result($listener($messages)));
+        $this->startWith($listener, true);
     }
 
-    /** @param callable(list<MessageView>): ?ConsumeResult $listener without a result nothing is answered */
-    private function startWith(callable $listener): void
+    private function startWith(callable $listener, bool $batches): void
     {
-        $this->listener = $listener;
-        Library::check(Library::get()->mq_push_consumer_start($this->handle, 0));
+        [$this->listener, $this->batches] = [$listener, $batches];
+        Library::check(Library::get()->mq_push_consumer_start($this->handle->get(), 0));
     }
 
     /**
@@ -158,14 +156,14 @@ final class PushConsumer
     public function suspend(): void
     {
         $this->checkOpen();
-        Library::check(Library::get()->mq_push_consumer_suspend($this->handle));
+        Library::check(Library::get()->mq_push_consumer_suspend($this->handle->get()));
     }
 
     /** Fetches again. */
     public function resume(): void
     {
         $this->checkOpen();
-        Library::check(Library::get()->mq_push_consumer_resume($this->handle));
+        Library::check(Library::get()->mq_push_consumer_resume($this->handle->get()));
     }
 
     /**
@@ -183,7 +181,7 @@ final class PushConsumer
         try {
             $this->client->begin(
                 fn (CData $queue, int $tag) => Library::get()
-                    ->mq_push_consumer_close_async($this->handle, Library::milliseconds($timeout), $queue, $tag),
+                    ->mq_push_consumer_close_async($this->handle->get(), Library::milliseconds($timeout), $queue, $tag),
                 static function () use (&$ended): void {
                     $ended = true; // also when it was cut off after its time
                 },
@@ -194,6 +192,16 @@ final class PushConsumer
         } finally {
             $this->closed = true;
         }
+    }
+
+    /**
+     * Whether the listener is at work.
+     *
+     * @internal
+     */
+    public function isListening(): bool
+    {
+        return $this->current !== null;
     }
 
     /** Whether it is closed. */
@@ -209,7 +217,7 @@ final class PushConsumer
      */
     public function assignment(): array
     {
-        return MessageQueue::make(fn (CData $out) => Library::get()->mq_push_consumer_assignment($this->handle, $out));
+        return MessageQueue::make(fn (CData $out) => Library::get()->mq_push_consumer_assignment($this->handle->get(), $out));
     }
 
     /**
@@ -255,11 +263,28 @@ final class PushConsumer
         }
     }
 
-    /** @param list<MessageView> $messages */
+    /**
+     * The listener's answer for all messages; without one nothing is answered.
+     *
+     * @param list<MessageView> $messages
+     */
     private function listen(array $messages): ?ConsumeResult
     {
         try {
-            return $this->listener !== null ? ($this->listener)($messages) : ConsumeResult::later();
+            if ($this->listener === null) {
+                return ConsumeResult::later();
+            }
+            if ($this->batches) {
+                return self::result(($this->listener)($messages));
+            }
+            $result = null;
+            foreach ($messages as $message) {
+                $result = $this->closed ? null : self::result(($this->listener)($message));
+                if ($result?->kind !== 0) {
+                    break; // what comes behind it in this delivery comes again, too
+                }
+            }
+            return $result;
         } catch (\Throwable $error) {
             $message = $messages[0];
             if ($this->onListenerError !== null) {

@@ -91,7 +91,7 @@ final class CallbackTest extends World
     public function testOfChangedQueues(): void
     {
         $client = new Client($this->broker->address(), ['poll_name_server_interval' => '50ms']);
-        $consumer = $client->pullConsumer(self::name('group'));
+        $consumer = $client->pullConsumer(self::name('group'), ['topic_metadata_check_interval' => '50ms']);
         $consumer->subscribe($this->topic);
         $counts = [];
         $consumer->onQueueChange($this->topic, static function (array $all) use (&$counts): void {

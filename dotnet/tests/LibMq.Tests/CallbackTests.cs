@@ -82,7 +82,12 @@ namespace LibMq.Tests
                 Namesrv = Broker.Address,
                 Settings = { ["poll_name_server_interval"] = "50ms" },
             });
-            await using var consumer = await client.CreatePullConsumerAsync(new PullConsumerOptions { Group = Name("group"), Subscriptions = { [Topic] = "*" } });
+            await using var consumer = await client.CreatePullConsumerAsync(new PullConsumerOptions
+            {
+                Group = Name("group"),
+                Subscriptions = { [Topic] = "*" },
+                Settings = { ["topic_metadata_check_interval"] = "50ms" },
+            });
             var counts = new Inbox<string>();
             await consumer.OnQueueChangeAsync(Topic, (all, assigned) =>
             {

@@ -28,6 +28,9 @@ final class Library
     /** The interface version that lib/mq.ffi.h describes: high 16 bits major, low 16 bits minor. */
     private const ABI_VERSION = 3;
 
+    /** Seconds; what is longer is taken as this. */
+    private const LONGEST = 1e11;
+
     private static ?FFI $ffi = null;
 
     /** The library's functions, loaded at the first use. */
@@ -91,10 +94,23 @@ final class Library
         }
     }
 
-    /** Milliseconds as the library takes them: 0 is its default, so that a shorter time counts as one millisecond. */
+    /** A time limit in milliseconds as the library takes it: 0 is its default, so that a shorter time counts as one millisecond. */
     public static function milliseconds(?float $seconds): int
     {
-        return $seconds === null ? 0 : max(1, (int) ($seconds * 1000));
+        return $seconds === null ? 0 : max(1, self::millis($seconds, 'the timeout'));
+    }
+
+    /** Milliseconds of a length of time, or of a time since 1970. */
+    public static function millis(float $seconds, string $what): int
+    {
+        // Not the other way round: NAN is neither.
+        return $seconds >= 0 ? (int) round(min($seconds, self::LONGEST) * 1000) : throw self::error(3, "$what is $seconds seconds; give 0 or more");
+    }
+
+    /** A number that is given to the library with 32 bits; FFI would cut it off. */
+    public static function int32(int $value, string $what, int $least = 0): int
+    {
+        return $value >= $least && $value <= 0x7FFF_FFFF ? $value : throw self::error(3, "$what is $value; give $least to 2147483647");
     }
 
     /**

@@ -10,7 +10,7 @@ use FFI;
 use FFI\CData;
 
 /**
- * Owns a queue; freed with the object. In a forked child the library does nothing with it.
+ * Owns a queue. In a forked child the library does nothing with it.
  *
  * @internal
  */
@@ -18,7 +18,7 @@ final class Queue
 {
     private const BATCH = 256;
 
-    public readonly CData $handle;
+    private readonly Handle $handle;
     private readonly CData $events;
     private readonly CData $count;
     /** @var resource|null */
@@ -27,14 +27,15 @@ final class Queue
     public function __construct()
     {
         $ffi = Library::get();
-        $this->handle = $ffi->mq_queue_new();
+        $this->handle = new Handle($ffi->mq_queue_new(), 'mq_queue_free');
         $this->events = $ffi->new('mq_event *[' . self::BATCH . ']') ?? throw new \LogicException('no type mq_event');
         $this->count = $ffi->new('size_t') ?? throw new \LogicException('no type size_t');
     }
 
-    public function __destruct()
+    /** For calls of the library. */
+    public function handle(): CData
     {
-        Library::get()->mq_queue_free($this->handle);
+        return $this->handle->get();
     }
 
     /**
@@ -45,7 +46,7 @@ final class Queue
     public function take(float $timeout): array
     {
         $milliseconds = $timeout > 0 ? Library::milliseconds($timeout) : 0;
-        Library::check(Library::get()->mq_queue_poll($this->handle, $this->events, self::BATCH, $milliseconds, FFI::addr($this->count)));
+        Library::check(Library::get()->mq_queue_poll($this->handle->get(), $this->events, self::BATCH, $milliseconds, FFI::addr($this->count)));
         $events = [];
         for ($i = 0, $count = $this->count->cdata; $i < $count; ++$i) {
             $events[] = $this->events[$i];
@@ -62,7 +63,7 @@ final class Queue
     {
         if ($this->stream === null) {
             $fd = Library::get()->new('int32_t') ?? throw new \LogicException('no type int32_t');
-            Library::check(Library::get()->mq_queue_fd($this->handle, FFI::addr($fd)));
+            Library::check(Library::get()->mq_queue_fd($this->handle->get(), FFI::addr($fd)));
             $stream = fopen('php://fd/' . $fd->cdata, 'r');
             $this->stream = $stream === false ? throw new \RuntimeException('the queue cannot be opened as a stream') : $stream;
         }

@@ -6,7 +6,7 @@ declare(strict_types=1);
 
 namespace LibMq\Testing;
 
-use FFI\CData;
+use LibMq\Internal\Handle;
 use LibMq\Internal\Library;
 
 /**
@@ -16,43 +16,43 @@ use LibMq\Internal\Library;
 final class Faults
 {
     /** @internal */
-    public function __construct(private readonly Broker $keptAlive, private readonly CData $broker)
+    public function __construct(private readonly Handle $broker)
     {
     }
 
     /** The next requests are not carried out; their answer has the code $response, such as SYSTEM_BUSY. */
     public function failNext(string $request, string $response, int $times = 1): void
     {
-        Library::check(Library::get()->mq_broker_fail_next($this->broker, $request, strlen($request), $response, strlen($response), $times));
+        Library::check(Library::get()->mq_broker_fail_next($this->broker->get(), $request, strlen($request), $response, strlen($response), Library::int32($times, 'the number of times')));
     }
 
     /** The next requests are handled $seconds later; others go on meanwhile. */
     public function delayNext(string $request, float $seconds, int $times = 1): void
     {
-        Library::check(Library::get()->mq_broker_delay_next($this->broker, $request, strlen($request), (int) round($seconds * 1000), $times));
+        Library::check(Library::get()->mq_broker_delay_next($this->broker->get(), $request, strlen($request), Library::millis($seconds, 'the delay'), Library::int32($times, 'the number of times')));
     }
 
     /** The next requests are not carried out; their connections are closed. */
     public function dropNext(string $request, int $times = 1): void
     {
-        Library::check(Library::get()->mq_broker_drop_next($this->broker, $request, strlen($request), $times));
+        Library::check(Library::get()->mq_broker_drop_next($this->broker->get(), $request, strlen($request), Library::int32($times, 'the number of times')));
     }
 
     /** The next requests are carried out, but not answered. */
     public function loseAnswerNext(string $request, int $times = 1): void
     {
-        Library::check(Library::get()->mq_broker_lose_answer_next($this->broker, $request, strlen($request), $times));
+        Library::check(Library::get()->mq_broker_lose_answer_next($this->broker->get(), $request, strlen($request), Library::int32($times, 'the number of times')));
     }
 
     /** Whether new connections are closed at once; open ones stay. */
     public function refuseConnections(bool $refuse = true): void
     {
-        Library::check(Library::get()->mq_broker_refuse_connections($this->broker, (int) $refuse));
+        Library::check(Library::get()->mq_broker_refuse_connections($this->broker->get(), (int) $refuse));
     }
 
     /** Takes all faults back. */
     public function clear(): void
     {
-        Library::check(Library::get()->mq_broker_clear_faults($this->broker));
+        Library::check(Library::get()->mq_broker_clear_faults($this->broker->get()));
     }
 }
