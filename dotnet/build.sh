@@ -15,7 +15,9 @@ rm -rf "$out"
 compile() {
     LD_LIBRARY_PATH="${MQ_DOTNET_OPENSSL:-}" dotnet "$1" -c Release "${@:2}" --nologo -v:minimal -nodeReuse:false -p:UseSharedCompilation=false
 }
-compile pack dotnet/LibMq/LibMq.csproj -o "$out/packages" "-p:MqNative=$CARGO_TARGET_DIR/release/libmq.so"
+mkdir -p "$out/native"
+strip --strip-unneeded -o "$out/native/libmq.so" "$CARGO_TARGET_DIR/release/libmq.so"
+compile pack dotnet/LibMq/LibMq.csproj -o "$out/packages" "-p:MqNative=$out/native/libmq.so"
 compile build dotnet/tests/LibMq.Tests/LibMq.Tests.csproj
 compile build dotnet/examples/Orders/Orders.csproj
 compile build tests/runners/dotnet/Runner.csproj

@@ -7,7 +7,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 
 cargo build --release --locked
 mkdir -p php/lib
-cp "$CARGO_TARGET_DIR/release/libmq.so" ffi/include/mq.ffi.h php/lib/
+strip --strip-unneeded -o php/lib/libmq.so "$CARGO_TARGET_DIR/release/libmq.so"
+cp ffi/include/mq.ffi.h LICENSE NOTICE php/lib/
 
 rm -rf build/php
 mkdir -p build/php

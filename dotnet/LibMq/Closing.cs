@@ -32,7 +32,10 @@ namespace LibMq
         }
 
         /// <summary>Closes and waits, on any thread: what has to run meanwhile has threads of its own.</summary>
-        internal void Close() => Task.Run(() => CloseAsync(null)).GetAwaiter().GetResult();
+        internal void Close() => Wait(() => CloseAsync(null));
+
+        /// <summary>Waits for a close, away from what the caller's thread may be needed for.</summary>
+        internal static void Wait(Func<Task> close) => Task.Run(close).GetAwaiter().GetResult();
 
         private async Task QuietlyAsync(TimeSpan? timeout)
         {

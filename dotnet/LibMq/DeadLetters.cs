@@ -30,18 +30,20 @@ namespace LibMq
     /// </summary>
     public sealed class DeadLetters : IDisposable
     {
+        private readonly MqClient _client; // which must not be collected as long as this is used
         private readonly DeadLettersHandle _handle;
         private readonly EventLoop _loop;
 
         internal DeadLetters(MqClient client, string group)
         {
             Native.Check(Native.mq_dead_letters_new(client.Handle, group, Native.Length(group), out _handle));
+            _client = client;
             _loop = client.Loop;
         }
 
         /// <summary>The next ones, at most <paramref name="max"/>; none when all are read.</summary>
         public Task<IReadOnlyList<DeadLetter>> ReadAsync(int max, CancellationToken cancellationToken = default) =>
-            Call(Letters, cancellationToken).Start((_handle, (UIntPtr)Math.Max(0, max)), (state, queue, tag) =>
+            Call(Letters, cancellationToken).Start((_handle, max >= 0 ? (UIntPtr)max : throw new ArgumentOutOfRangeException(nameof(max), max, "must not be negative")), (state, queue, tag) =>
                 Native.mq_dead_letters_read_async(state._handle, state.Item2, queue, tag));
 
         /// <summary>Reads from the oldest one again.</summary>

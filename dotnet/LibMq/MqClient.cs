@@ -77,7 +77,8 @@ namespace LibMq
                 var result = ConsumeResult.Success;
                 for (var i = 0; i < messages.Count && result.IsSuccess; i++)
                 {
-                    result = await given(messages[i], cancel).ConfigureAwait(false);
+                    var answer = given(messages[i], cancel) ?? throw new InvalidOperationException("the listener returned null, not a task");
+                    result = await answer.ConfigureAwait(false);
                 }
                 return result;
             }, cancellationToken);
@@ -126,15 +127,23 @@ namespace LibMq
 
         /// <summary>
         /// Closes the client and all that was made from it: consumers commit and leave their groups, sends on their way get their
-        /// results. What is not done in time (5 seconds unless given) is cut, without an error. Closing twice is fine.
+        /// results. What is not done in time (5 seconds unless given) is cut, without an error. Closing twice is fine. Called by a
+        /// listener it returns at once, the answer still counts, and the rest is done meanwhile.
         /// </summary>
-        public Task CloseAsync(TimeSpan? timeout = null) => _closing.CloseAsync(timeout);
+        public Task CloseAsync(TimeSpan? timeout = null)
+        {
+            var closed = _closing.CloseAsync(timeout);
+            return PushConsumer.IsListening(this) ? Task.CompletedTask : closed;
+        }
 
         /// <inheritdoc/>
         public ValueTask DisposeAsync() => new ValueTask(CloseAsync());
 
         /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
-        public void Dispose() => _closing.Close();
+        public void Dispose() => Closing.Wait(() => CloseAsync());
+
+        /// <summary>Ends the thread of a client that was never closed; its handle ends the rest. An open push consumer keeps its client.</summary>
+        ~MqClient() => Loop?.Stop();
 
         private Task<PushConsumer> StartAsync(PushConsumerOptions options, Listener listener, CancellationToken cancellationToken) =>
             PushConsumer.StartAsync(this, options ?? throw new ArgumentNullException(nameof(options)), listener, cancellationToken);
@@ -144,7 +153,7 @@ namespace LibMq
             try
             {
                 // Listeners may need producers to finish, and none of them starts once its consumer is closed.
-                await Task.WhenAll(Loop.Consumers.Select(consumer => consumer.CloseAsync(timeout))).ConfigureAwait(false);
+                await Task.WhenAll(Loop.Consumers.Select(consumer => consumer.EndAsync(timeout))).ConfigureAwait(false);
                 await Loop.CallAsync((Handle, Native.Milliseconds(timeout)),
                     (state, queue, tag) => Native.mq_client_close_async(state.Handle, state.Item2, queue, tag)).ConfigureAwait(false);
             }
@@ -152,6 +161,7 @@ namespace LibMq
             {
                 Handle.Dispose();
                 Loop.Stop();
+                GC.SuppressFinalize(this);
             }
         }
     }

@@ -2,6 +2,7 @@
 using System;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading;
 
 namespace LibMq
 {
@@ -55,8 +56,17 @@ namespace LibMq
         /// <summary>How many bytes a text has in UTF-8.</summary>
         internal static UIntPtr Length(string? text) => (UIntPtr)(text == null ? 0 : Encoding.UTF8.GetByteCount(text));
 
-        /// <summary>Milliseconds as the library takes them: 0 is its default, so that a shorter time counts as one millisecond.</summary>
-        internal static long Milliseconds(TimeSpan? time) => time is TimeSpan given ? Math.Max(1, (long)given.TotalMilliseconds) : 0;
+        /// <summary>A time limit as the library takes it: 0 is its default, so that a shorter time counts as one millisecond.</summary>
+        internal static long Milliseconds(TimeSpan? timeout) => timeout is null ? 0 : Math.Max(1, Milliseconds(timeout, 0));
+
+        /// <summary>A time limit in milliseconds; <paramref name="otherwise"/> if there is none.</summary>
+        internal static long Milliseconds(TimeSpan? timeout, long otherwise) => timeout switch
+        {
+            null => otherwise,
+            TimeSpan given when given == Timeout.InfiniteTimeSpan => (long)TimeSpan.MaxValue.TotalMilliseconds,
+            TimeSpan given when given >= TimeSpan.Zero => (long)given.TotalMilliseconds,
+            TimeSpan given => throw new ArgumentOutOfRangeException(nameof(timeout), given, "must not be negative"),
+        };
 
         [DllImport(Library)] internal static extern uint mq_abi_version();
         [DllImport(Library)] internal static extern IntPtr mq_version();

@@ -12,6 +12,7 @@ namespace LibMq
     /// </summary>
     public sealed class Producer : IAsyncDisposable, IDisposable
     {
+        private readonly MqClient _client; // which must not be collected as long as this is used
         private readonly ProducerHandle _handle;
         private readonly EventLoop _loop;
         private readonly Closing _closing;
@@ -22,6 +23,7 @@ namespace LibMq
             {
                 Native.Check(Native.mq_producer_new(client.Handle, config, out _handle));
             }
+            _client = client;
             _loop = client.Loop;
             _closing = new Closing(CloseOnceAsync);
         }

@@ -15,6 +15,7 @@ namespace LibMq
     /// </summary>
     public sealed class PullConsumer : IAsyncDisposable, IDisposable
     {
+        private readonly MqClient _client; // which must not be collected as long as this is used
         private readonly PullConsumerHandle _handle;
         private readonly EventLoop _loop;
         private readonly Closing _closing;
@@ -25,6 +26,7 @@ namespace LibMq
             {
                 Native.Check(Native.mq_pull_consumer_new(client.Handle, config, out _handle));
             }
+            _client = client;
             _loop = client.Loop;
             _closing = new Closing(CloseOnceAsync);
         }
@@ -64,15 +66,24 @@ namespace LibMq
         /// given), else none. Cancelling loses no message.
         /// </summary>
         public Task<IReadOnlyList<MessageView>> PollAsync(TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
-            Call(MessageView.All, cancellationToken).Start((_handle, timeout is TimeSpan given ? (long)given.TotalMilliseconds : -1),
+            Call(MessageView.All, cancellationToken).Start((_handle, Native.Milliseconds(timeout, -1)),
                 (state, queue, tag) => Native.mq_pull_consumer_poll_async(state._handle, state.Item2, queue, tag));
 
-        /// <summary>Messages, one after the other, until the token is cancelled or the consumer closes.</summary>
+        /// <summary>Messages, one after the other, until the consumer closes. Cancelling the token throws, as everywhere.</summary>
         public async IAsyncEnumerable<MessageView> MessagesAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
         {
             while (!_closing.HasBegun)
             {
-                foreach (var message in await PollAsync(null, cancellationToken).ConfigureAwait(false))
+                IReadOnlyList<MessageView> messages;
+                try
+                {
+                    messages = await PollAsync(null, cancellationToken).ConfigureAwait(false);
+                }
+                catch (MqClosedException)
+                {
+                    break;
+                }
+                foreach (var message in messages)
                 {
                     yield return message;
                 }

@@ -16,6 +16,9 @@ namespace LibMq
     /// </summary>
     public sealed class PushConsumer : IAsyncDisposable, IDisposable
     {
+        private static readonly AsyncLocal<PushConsumer?> Listening = new AsyncLocal<PushConsumer?>();
+
+        private readonly MqClient _client; // which must not be collected as long as this is open
         private readonly PushConsumerHandle _handle;
         private readonly EventLoop _loop;
         private readonly ulong _tag;
@@ -28,6 +31,7 @@ namespace LibMq
 
         private PushConsumer(MqClient client, PushConsumerOptions options, Listener listener)
         {
+            _client = client;
             _loop = client.Loop;
             _tag = _loop.NextTag();
             _listener = listener;
@@ -40,7 +44,8 @@ namespace LibMq
             }
             foreach (var pair in options.Subscriptions)
             {
-                Native.Check(Native.mq_push_consumer_subscribe(_handle, pair.Key, Native.Length(pair.Key), pair.Value, Native.Length(pair.Value)));
+                var expression = pair.Value ?? throw new ArgumentNullException(nameof(options), $"the expression for topic '{pair.Key}' is null");
+                Native.Check(Native.mq_push_consumer_subscribe(_handle, pair.Key, Native.Length(pair.Key), expression, Native.Length(expression)));
             }
         }
 
@@ -72,15 +77,25 @@ namespace LibMq
         /// <summary>
         /// Cancels the listeners' tokens, waits for the answers that are owed (5 seconds unless given), commits and leaves the
         /// group. What is not answered by then is delivered again, to whoever is there. No listener starts after that.
-        /// Closing twice is fine. A listener must not wait for it: its own answer is among those waited for.
+        /// Closing twice is fine. Called by a listener it returns at once, the answer still counts, and the rest is done meanwhile.
         /// </summary>
-        public Task CloseAsync(TimeSpan? timeout = null) => _closing.CloseAsync(timeout);
+        public Task CloseAsync(TimeSpan? timeout = null)
+        {
+            var closed = EndAsync(timeout);
+            return Listening.Value == this ? Task.CompletedTask : closed;
+        }
+
+        /// <summary>As <see cref="CloseAsync"/>, to the end, whoever calls.</summary>
+        internal Task EndAsync(TimeSpan? timeout) => _closing.CloseAsync(timeout);
 
         /// <inheritdoc/>
         public ValueTask DisposeAsync() => new ValueTask(CloseAsync());
 
         /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
-        public void Dispose() => _closing.Close();
+        public void Dispose() => Closing.Wait(() => CloseAsync());
+
+        /// <summary>Whether one of the client's listeners is calling.</summary>
+        internal static bool IsListening(MqClient client) => Listening.Value?._client == client;
 
         internal static async Task<PushConsumer> StartAsync(MqClient client, PushConsumerOptions options, Listener listener,
             CancellationToken cancellationToken)
@@ -119,7 +134,9 @@ namespace LibMq
                 var result = ConsumeResult.Later;
                 try
                 {
-                    result = await _listener(messages, _cancel.Token).ConfigureAwait(false);
+                    Listening.Value = this;
+                    var answer = _listener(messages, _cancel.Token) ?? throw new InvalidOperationException("the listener returned null, not a task");
+                    result = await answer.ConfigureAwait(false);
                 }
                 catch (OperationCanceledException) when (_cancel.IsCancellationRequested)
                 {

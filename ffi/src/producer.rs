@@ -305,10 +305,11 @@ pub unsafe extern "C" fn mq_producer_split_batch(
     // SAFETY: the header asks for live handles or NULL, as many messages as it says, and places for the results.
     unsafe {
         get(producer, lists, "lists", |producer| {
+            let messages = list(messages, count)?;
             if lengths.is_null() {
                 return Err(argument("lengths is NULL; pass an array with room for `count` numbers"));
             }
-            let divided = producer.split_batch(list(messages, count)?)?;
+            let divided = producer.split_batch(messages)?;
             for (index, list) in divided.iter().enumerate() {
                 // No list is empty, so there are at most `count`, for which there is room.
                 lengths.add(index).write(list.len());
