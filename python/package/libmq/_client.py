@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from types import FrameType
 from typing import Optional, TypeVar
 
@@ -21,6 +21,7 @@ from ._types import (
     Duration,
     MessageQueue,
     Setting,
+    callback,
     client_settings,
     to_settings,
 )
@@ -174,16 +175,18 @@ class PushConsumer:
         self._core = core
         self._events = events
         self._listener: BatchListener | None = None
-        self._warn = on_warning or _listening.warn
+        self._warn = callback(on_warning, "on_warning") or _listening.warn
         self._limit = core.consume_thread_max
         self._name = name
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._started = False
-        self._finished = threading.Event()
+        self._unfinished = threading.Lock()  # not an Event: what a signal interrupts must not keep a lock that ends it
+        self._unfinished.acquire()
 
     def listen(self, listener: _L) -> _L:
         """Set the listener; to be used as a decorator, before the consumer is started."""
+        _listening.must_be_callable(listener)
 
         def one_by_one(messages: list[_core.MessageView]) -> ConsumeResult | None:
             for number, message in enumerate(messages):
@@ -200,6 +203,7 @@ class PushConsumer:
 
     def listen_batch(self, listener: _B) -> _B:
         """Set a listener of several messages at once, all of one queue; what it answers holds for all of them."""
+        _listening.must_be_callable(listener)
         self._listener = listener
         return listener
 
@@ -241,7 +245,9 @@ class PushConsumer:
         try:
             with _sigterm_as_interrupt():
                 self.start()
-                self._finished.wait()
+                # In slices, because a signal just before a wait does not interrupt it.
+                while not self._unfinished.acquire(timeout=0.2):
+                    pass
         except KeyboardInterrupt:
             pass
         finally:
@@ -276,7 +282,8 @@ class PushConsumer:
         """End the threads; those whose listener hangs end when it returns."""
         self._started = False
         self._events.close()
-        self._finished.set()
+        with contextlib.suppress(RuntimeError):  # it was released before
+            self._unfinished.release()
 
     def _in_listener(self) -> bool:
         return threading.current_thread() in self._threads
@@ -315,7 +322,7 @@ class PushConsumer:
                     logging.getLogger("libmq").exception("the callback for warnings failed")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM raise KeyboardInterrupt meanwhile, where nobody else has a use for it."""
     main = threading.current_thread() is threading.main_thread()

@@ -11,6 +11,12 @@ from ._types import ConsumeResult, ConsumerWarning
 _log = logging.getLogger("libmq")
 
 
+def must_be_callable(listener: object) -> None:
+    """Refuse what can be no listener, before messages come."""
+    if not callable(listener):
+        raise TypeError(f"the listener is {listener!r}; give a function")
+
+
 def check(result: object) -> ConsumeResult | None:
     """Give what the listener answered when it is not plain success; anything unknown is the listener's error."""
     if result is None:

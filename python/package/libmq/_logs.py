@@ -14,12 +14,18 @@ _lock = threading.Lock()
 _current: _Feed | None = None
 
 
-def enable_logging(level: int = logging.INFO) -> None:
+def enable_logging(level: int | str = logging.INFO) -> None:
     """Pass what the core logs to the logger ``libmq``, from a thread of its own.
 
-    :param level: the least level wanted, of the :mod:`logging` module; less is not even made. Called again it
-        changes the level.
+    :param level: the least level wanted, a number or a name of the :mod:`logging` module; less is not even made. Called
+        again it changes the level.
+    :raises ValueError: there is no level of that name.
     """
+    if isinstance(level, str):
+        number = logging.getLevelName(level.upper())
+        if not isinstance(number, int):
+            raise ValueError(f"{level!r} is no level of the logging module; give one such as 'INFO' or logging.INFO")
+        level = number
     global _current  # noqa: PLW0603 - the core has one log, and so has the process
     with _lock:
         if _current is not None:

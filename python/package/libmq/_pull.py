@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
 
 from . import _core
 from ._errors import ClosedError
+from ._listening import must_be_callable
 from ._types import Duration, MessageQueue, Place, QueueChange
 
 
@@ -68,7 +70,8 @@ class PullConsumer(_core.PullConsumer):
         Who leaves the loop goes on with the next message later. ``commit()`` counts all messages of the poll that a
         message came with; to count it alone, commit its offset + 1.
         """
-        self.start()
+        with contextlib.suppress(ClosedError):  # then there is nothing to give
+            self.start()
         return self
 
     def __next__(self) -> _core.MessageView:
@@ -94,6 +97,7 @@ class PullConsumer(_core.PullConsumer):
         :raises NotFoundError: there is no such topic.
         :raises Error: the consumer is not started (``STATE``).
         """
+        must_be_callable(callback)
         if self._events is None:
             self._events = _core.Events()
             self._thread.start()
@@ -105,6 +109,7 @@ class PullConsumer(_core.PullConsumer):
         try:
             self._close(timeout)
         finally:
+            self._started = False
             self._finish()
 
     def __enter__(self) -> PullConsumer:

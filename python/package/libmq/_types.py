@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal, NamedTuple, Union
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, Union
 
 Duration = Union[int, float, timedelta]
 """A length of time: seconds, or a :class:`datetime.timedelta`."""
@@ -14,6 +14,8 @@ Duration = Union[int, float, timedelta]
 Setting = Union[str, int, float, bool, timedelta, Sequence[int], None]
 """A value of a setting; ``None`` leaves the default, durations are timedeltas or as the setting's text has them."""
 
+
+_C = TypeVar("_C", bound=Callable[..., Any])
 
 Place = Union[int, Literal["begin", "end"], datetime]
 """A place in a queue: an offset, its begin, its end, or the first message stored at a time or later."""
@@ -93,20 +95,32 @@ ConsumeResult.SUSPEND = ConsumeResult(False, suspended=True)
 
 def to_settings(settings: Mapping[str, Setting]) -> dict[str, str]:
     """Give settings as the strings that the core's table understands; the core checks names and values."""
-    return {name: _to_text(value) for name, value in settings.items() if value is not None}
+    return {name: _to_text(name, value) for name, value in settings.items() if value is not None}
 
 
 def client_settings(namesrv: str | Sequence[str] | None, settings: Mapping[str, Setting]) -> dict[str, str]:
     """Give a client's settings, its addresses among them, as strings."""
-    addresses = namesrv if namesrv is None or isinstance(namesrv, str) else ";".join(namesrv)
-    return to_settings({"namesrv": addresses, **settings})
+    if namesrv is not None and not isinstance(namesrv, str):
+        if not isinstance(namesrv, Sequence) or not all(isinstance(address, str) for address in namesrv):
+            raise TypeError(f"namesrv is {namesrv!r}; give 'host:port' or a list of them")
+        namesrv = ";".join(namesrv)
+    return to_settings({"namesrv": namesrv, **settings})
 
 
-def _to_text(value: Setting) -> str:
+def callback(value: _C | None, what: str) -> _C | None:
+    """Give what is to be called later, if it can be."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{what} is {value!r}; give a function")
+    return value
+
+
+def _to_text(name: str, value: Setting) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, timedelta):
         return f"{round(value / timedelta(milliseconds=1))}ms"
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return ",".join(map(str, value))
-    return str(value)
+    raise TypeError(f"the setting {name!r} is {value!r}; give a text, a number, a timedelta or a list of numbers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Optional, TypeVar
 
 from . import _core, _exit, _listening
@@ -21,6 +21,7 @@ from ._types import (
     QueueChange,
     SendStatus,
     Setting,
+    callback,
     client_settings,
     to_settings,
 )
@@ -98,7 +99,7 @@ class Client:
         """
         merged = to_settings({**settings, "group": group})
         core = _core.PushConsumer(self._core, merged, subscriptions, self._bridge.events)
-        consumer = PushConsumer(core, self._bridge, on_warning or _listening.warn)
+        consumer = PushConsumer(core, self._bridge, callback(on_warning, "on_warning") or _listening.warn)
         if listener is not None:
             consumer.listen(listener)
         if batch_listener is not None:
@@ -225,6 +226,7 @@ class PushConsumer:
 
     def listen(self, listener: _L) -> _L:
         """Set the listener, an ``async def``; to be used as a decorator, before the consumer is started."""
+        _listening.must_be_callable(listener)
 
         async def one_by_one(messages: list[MessageView]) -> ConsumeResult | None:
             for number, message in enumerate(messages):
@@ -241,6 +243,7 @@ class PushConsumer:
 
     def listen_batch(self, listener: _B) -> _B:
         """Set a listener of several messages at once, all of one queue; what it answers holds for all of them."""
+        _listening.must_be_callable(listener)
         self._listener = listener
         return listener
 
@@ -332,6 +335,10 @@ class PushConsumer:
         await self.close()
 
 
+def _seconds(time: Duration) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else time
+
+
 async def _answer(answer: Awaitable[object]) -> ConsumeResult | None:
     if not hasattr(answer, "__await__"):
         raise TypeError(f"the listener returned {answer!r}; it must be an async def")
@@ -380,6 +387,7 @@ class PullConsumer:
 
         Without a timeout the setting ``poll_timeout`` counts. What a cancelled poll would have given, the next gives.
         """
+        limit = None if timeout is None else _seconds(timeout)
         async with self._one_poll:
             if self._rest:
                 rest, self._rest = list(self._rest), collections.deque()
@@ -388,6 +396,10 @@ class PullConsumer:
                 self._polling = asyncio.ensure_future(self._bridge.call(self._core.poll, timeout))
                 # Seen, also when nobody polls again.
                 self._polling.add_done_callback(lambda polled: polled.cancelled() or polled.exception())
+            elif limit is not None:  # what a poll that was cancelled has begun may take longer
+                await asyncio.wait({self._polling}, timeout=limit)
+                if not self._polling.done():
+                    return []
             await asyncio.wait({self._polling})
             polled, self._polling = self._polling, None
         return await polled
@@ -432,6 +444,7 @@ class PullConsumer:
 
     async def on_queue_change(self, topic: str, callback: Callable[[QueueChange], object]) -> None:
         """Have `callback` called when the queues of a topic or the consumer's share of them change."""
+        _listening.must_be_callable(callback)
         future: asyncio.Future[int] = self._bridge.future()
         watch = self._core._watch(topic, self._bridge.events, (self._bridge.events, future))
         self._bridge.watchers[watch] = callback
