@@ -228,6 +228,19 @@ async def test_a_listener_may_close_its_consumer_and_its_client(broker, topic, g
     await client.close()
 
 
+async def test_a_client_and_what_it_made_may_be_closed_at_once(broker, topic):
+    async def done(message):
+        pass
+
+    for _ in range(6):
+        client = aio.Client(broker.address)
+        pulling = [client.pull_consumer(fresh("group"), {topic: "*"}) for _ in range(5)]
+        pushing = [consume(client, fresh("group"), topic, listener=done) for _ in range(5)]
+        all_of_them = [*pulling, *pushing, client.producer("p")]
+        await asyncio.gather(*(consumer.start() for consumer in pulling + pushing))
+        await asyncio.gather(*(one.close() for one in all_of_them), client.close())
+
+
 async def test_closing_while_busy_resolves_every_send(broker, topic):
     client = aio.Client(broker.address)
     producer = client.producer("p")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Optional, TypeVar
@@ -131,7 +132,7 @@ class Client:
 
     async def _close(self, timeout: Duration | None) -> None:
         try:
-            await self._bridge.call(self._core.close, timeout)
+            await self._bridge.end(self._core.close, timeout)
         finally:
             self._bridge.close()
             _exit.closed(self)
@@ -194,7 +195,7 @@ class Producer:
 
     async def close(self, timeout: Duration | None = None) -> None:
         """Wait for the answers to what was sent, then refuse to send more; does nothing when closed already."""
-        await self._bridge.call(self._core.close, timeout)
+        await self._bridge.end(self._core.close, timeout)
 
     async def __aenter__(self) -> Producer:
         """Give the producer itself."""
@@ -299,7 +300,7 @@ class PushConsumer:
 
     async def _close(self, timeout: Duration | None) -> None:
         try:
-            await self._bridge.call(self._core.close, timeout)
+            await self._bridge.end(self._core.close, timeout)
         finally:
             self._finish()
 
@@ -452,7 +453,7 @@ class PullConsumer:
 
     async def close(self, timeout: Duration | None = None) -> None:
         """Commit, if it commits by itself, and leave the group; does nothing when closed already."""
-        await self._bridge.call(self._core._close, timeout)
+        await self._bridge.end(self._core._close, timeout)
 
     def __aiter__(self) -> PullConsumer:
         """Give one message after the other until the consumer is closed; see :meth:`libmq.PullConsumer.__iter__`."""
@@ -521,6 +522,11 @@ class _Bridge:
         future: asyncio.Future[_T] = self.future()
         start(*arguments, _into=(self.events, future))
         return await future
+
+    async def end(self, close: Callable[..., object], timeout: Duration | None) -> None:
+        """Close something and wait for it; a client that is closed meanwhile has closed it."""
+        with contextlib.suppress(ClosedError):
+            await self.call(close, timeout)
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
