@@ -11,7 +11,7 @@ std::string version() { return std::string(detail::library_version()); }
 namespace detail {
 
 ClientState::ClientState(const Options& options)
-    : core(guarded([&] { return client_new(*settings(options)); })), events(events_new()) {}
+    : core(guarded([&] { return client_new(*settings(options)); })), events(shared_events()) {}
 
 ClientState::~ClientState() {
   if (getpid() != owner_) {
@@ -24,7 +24,7 @@ ClientState::~ClientState() {
   } catch (const rust::Error&) {
     // A destructor has nobody to tell; the core has logged it.
   }
-  events->close();
+  (*events)->close();
   if (!waiting_.joinable()) return;
   if (waiting_.get_id() == std::this_thread::get_id()) {
     waiting_.detach();
@@ -33,21 +33,16 @@ ClientState::~ClientState() {
   }
 }
 
-void ClientState::start_waiting() {
-  const std::lock_guard<std::mutex> guard(mutex_);
-  if (!waiting_.joinable() && getpid() == owner_) {
-    // The state joins the thread before it ends, so the thread may use it.
-    waiting_ = std::thread([this] { wait(); });
-  }
-}
+namespace {
 
-void ClientState::wait() {
+/// Completes calls until the queue is closed. A callback may drop the client, so nothing of it is used here.
+void wait(const SharedEvents& events) {
   constexpr std::size_t kBatch = 256;
   constexpr std::int64_t kForever = -1;
   for (;;) {
     rust::Vec<Event> batch;
     try {
-      batch = events->poll(kBatch, kForever);
+      batch = (*events)->poll(kBatch, kForever);
     } catch (const rust::Error&) {
       return;  // closed and empty
     }
@@ -71,6 +66,15 @@ void ClientState::wait() {
         // A callback must not throw; if it does, the other calls still get their results.
       }
     }
+  }
+}
+
+}  // namespace
+
+void ClientState::start_waiting() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (!waiting_.joinable() && getpid() == owner_) {
+    waiting_ = std::thread(wait, events);
   }
 }
 
@@ -135,8 +139,9 @@ template <typename F>
 void start(detail::ProducerState& state, Producer::Done done, F call) {
   state.client->start_waiting();
   auto waiter = std::make_unique<detail::Waiter>(detail::Waiter{std::move(done)});
-  guarded(
-      [&] { call(*state.client->events, static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(waiter.get()))); });
+  guarded([&] {
+    call(**state.client->events, static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(waiter.get())));
+  });
   // Accepted: the event that brings the tag back owns the waiter now.
   static_cast<void>(waiter.release());
 }

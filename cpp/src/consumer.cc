@@ -139,6 +139,18 @@ void ConsumerState::close(std::chrono::milliseconds timeout) {
 
 }  // namespace detail
 
+namespace {
+
+/// Refuses a listener that nobody can call before it is called in vain for each message.
+void must_be_callable(bool callable) {
+  if (callable) return;
+  throw ArgumentError({ErrorCode::Argument, "ARGUMENT",
+                       "the listener is an empty std::function; give one that can be called", std::nullopt, false,
+                       false, false});
+}
+
+}  // namespace
+
 PushConsumerBuilder& PushConsumerBuilder::subscribe(std::string topic, std::string expression) {
   subscriptions_.emplace_back(std::move(topic), std::move(expression));
   return *this;
@@ -160,6 +172,7 @@ PushConsumerBuilder& PushConsumerBuilder::on_warning(std::function<void(std::str
 }
 
 PushConsumer PushConsumerBuilder::start(Listener listener) {
+  must_be_callable(static_cast<bool>(listener));
   return start_batches([listener = std::move(listener)](const std::vector<MessageView>& messages) {
     for (const auto& message : messages) {
       const auto result = listener(message);
@@ -170,6 +183,7 @@ PushConsumer PushConsumerBuilder::start(Listener listener) {
 }
 
 PushConsumer PushConsumerBuilder::start_batches(BatchListener listener) {
+  must_be_callable(static_cast<bool>(listener));
   auto settings = detail::settings(options_);
   auto shared = std::make_shared<detail::ConsumerState::Shared>(std::move(listener), on_warning_);
   auto core = guarded([&] {

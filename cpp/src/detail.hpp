@@ -52,6 +52,10 @@ struct Waiter {
   Producer::Done done;
 };
 
+/// A queue that is shared with the thread that waits there: what it calls may be the end of everything else.
+using SharedEvents = std::shared_ptr<const rust::Box<Events>>;
+inline SharedEvents shared_events() { return std::make_shared<const rust::Box<Events>>(events_new()); }
+
 /// A client, its completion queue and the thread that waits there.
 struct ClientState {
   explicit ClientState(const Options& options);
@@ -64,11 +68,9 @@ struct ClientState {
   void close(std::chrono::milliseconds timeout);
 
   rust::Box<CoreClient> core;
-  rust::Box<Events> events;
+  SharedEvents events;
 
  private:
-  void wait();
-
   std::mutex mutex_;
   std::thread waiting_;
   pid_t owner_ = getpid();
@@ -104,12 +106,11 @@ struct PullerState {
   rust::Box<CorePuller> core;
 
  private:
-  void tell();
+  struct Watches;
 
-  rust::Box<Events> events_;
+  std::shared_ptr<Watches> watches_;
   std::mutex mutex_;
   bool started_ = false;
-  std::vector<PullConsumer::QueueChange> watches_;
   std::thread telling_;
   pid_t owner_ = getpid();
 };

@@ -33,19 +33,51 @@ std::vector<MessageView> views(const Views& polled) {
   return all;
 }
 
+/// What the thread that tells of changes uses; it outlives the consumer that is dropped in a callback.
+struct PullerState::Watches {
+  rust::Box<Events> events = events_new();
+  std::mutex mutex;
+  std::vector<PullConsumer::QueueChange> callbacks;
+
+  /// Tells of changes until the queue is closed.
+  void tell() {
+    constexpr std::int64_t kForever = -1;
+    for (;;) {
+      rust::Vec<Event> batch;
+      try {
+        batch = events->poll(1, kForever);
+      } catch (const rust::Error&) {
+        return;  // closed and empty
+      }
+      for (const Event& event : batch) {
+        PullConsumer::QueueChange changed;
+        {
+          const std::lock_guard<std::mutex> guard(mutex);
+          changed = callbacks.at(static_cast<std::size_t>(event.tag()));
+        }
+        try {
+          changed(queues(event.queues()), queues(event.assigned()));
+        } catch (...) {
+          // A callback must not throw; if it does, the next change is told all the same.
+        }
+      }
+    }
+  }
+};
+
 PullerState::PullerState(std::shared_ptr<ClientState> of, rust::Box<CorePuller> made)
-    : client(std::move(of)), core(std::move(made)), events_(events_new()) {}
+    : client(std::move(of)), core(std::move(made)), watches_(std::make_shared<Watches>()) {}
 
 PullerState::~PullerState() {
-  if (getpid() != owner_) {
-    if (telling_.joinable()) telling_.detach();
-    return;
+  if (getpid() == owner_) {
+    try {
+      close(std::chrono::seconds(10));
+    } catch (const Error&) {
+      // A destructor has nobody to tell.
+    }
   }
-  try {
-    close(std::chrono::seconds(10));
-  } catch (const Error&) {
-    // A destructor has nobody to tell.
-  }
+  // In a forked child the thread does not exist; dropped in a callback, this runs on it.
+  if (telling_.joinable()) telling_.detach();
 }
 
 CorePuller& PullerState::started() {
@@ -60,34 +92,14 @@ CorePuller& PullerState::started() {
 void PullerState::watch(const std::string& topic, PullConsumer::QueueChange changed) {
   auto& consumer = started();
   const std::lock_guard<std::mutex> guard(mutex_);
-  watches_.push_back(std::move(changed));
-  consumer.watch(text(topic), *events_, watches_.size() - 1);
-  // The state joins the thread before it ends, so the thread may use it.
-  if (!telling_.joinable()) telling_ = std::thread([this] { tell(); });
-}
-
-void PullerState::tell() {
-  constexpr std::int64_t kForever = -1;
-  for (;;) {
-    rust::Vec<Event> batch;
-    try {
-      batch = events_->poll(1, kForever);
-    } catch (const rust::Error&) {
-      return;  // closed and empty
-    }
-    for (const Event& event : batch) {
-      PullConsumer::QueueChange changed;
-      {
-        const std::lock_guard<std::mutex> guard(mutex_);
-        changed = watches_.at(static_cast<std::size_t>(event.tag()));
-      }
-      try {
-        changed(queues(event.queues()), queues(event.assigned()));
-      } catch (...) {
-        // A callback must not throw; if it does, the next change is told all the same.
-      }
-    }
+  std::uint64_t tag = 0;
+  {
+    const std::lock_guard<std::mutex> callbacks(watches_->mutex);
+    tag = watches_->callbacks.size();
+    watches_->callbacks.push_back(std::move(changed));
   }
+  consumer.watch(text(topic), *watches_->events, tag);
+  if (!telling_.joinable()) telling_ = std::thread([with = watches_] { with->tell(); });
 }
 
 void PullerState::close(std::chrono::milliseconds timeout) {
@@ -97,8 +109,13 @@ void PullerState::close(std::chrono::milliseconds timeout) {
   } catch (const Error&) {
     failure = std::current_exception();
   }
-  events_->close();
-  if (telling_.joinable() && telling_.get_id() != std::this_thread::get_id()) telling_.join();
+  watches_->events->close();
+  std::thread ending;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (telling_.get_id() != std::this_thread::get_id()) ending = std::move(telling_);
+  }
+  if (ending.joinable()) ending.join();
   if (failure) std::rethrow_exception(failure);
 }
 

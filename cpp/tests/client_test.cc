@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <future>
 #include <libmq/libmq.hpp>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -120,6 +122,25 @@ TEST(Errors, HandlesOutliveTheirClient) {
     producer = client.producer("senders");
   }
   refused<libmq::ClosedError>(ErrorCode::Closed, "close", [&] { producer->send(Message("t", "x")); });
+}
+
+TEST(Errors, ACallbackMayDropTheClient) {
+  Broker broker;
+  for (int round = 0; round < 20; ++round) {
+    std::promise<void> dropped;
+    {
+      auto client = std::make_shared<Client>(broker.address());
+      auto producer = std::make_shared<libmq::Producer>(client->producer("senders"));
+      auto& sender = *producer;
+      sender.send_async(Message("t", "x"), [client = std::move(client), producer = std::move(producer), &dropped](
+                                               const libmq::SendReceipt*, const libmq::Error*) mutable {
+        producer.reset();
+        client.reset();
+        dropped.set_value();
+      });
+    }
+    EXPECT_EQ(dropped.get_future().wait_for(60s), std::future_status::ready);
+  }
 }
 
 TEST(Errors, ClosingWhileBusyAnswersEverySend) {

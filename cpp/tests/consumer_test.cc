@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <future>
 #include <libmq/libmq.hpp>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 
@@ -120,6 +122,14 @@ TEST(PushConsumer, AStuckListenerDoesNotHoldUpClosing) {
   EXPECT_EQ(again.wait_for(1).front().body(), "stuck");
   next.close();
   release->set_value();
+}
+
+TEST(PushConsumer, NeedsAListenerThatCanBeCalled) {
+  Broker broker;
+  Client client(broker.address());
+  auto builder = client.push_consumer("group").subscribe("t");
+  EXPECT_THROW(builder.start(libmq::Listener()), libmq::ArgumentError);
+  EXPECT_THROW(builder.start_batches(libmq::BatchListener()), libmq::ArgumentError);
 }
 
 TEST(PushConsumer, CanBeClosedByItsOwnListener) {

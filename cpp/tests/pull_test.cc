@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <future>
 #include <libmq/libmq.hpp>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -72,6 +74,23 @@ TEST(PullConsumer, HasPositionsOfItsOwn) {
   consumer.close();
   consumer.close();
   EXPECT_THROW(consumer.poll(10ms), libmq::ClosedError);
+}
+
+TEST(PullConsumer, MayBeDroppedByItsOwnCallback) {
+  Broker broker;
+  broker.create_topic("growing", 1);
+  Client client(broker.address(), {{"poll_name_server_interval", "50ms"}});
+  auto consumer = std::make_shared<libmq::PullConsumer>(
+      client.pull_consumer("droppers", {{"topic_metadata_check_interval", "50ms"}}));
+  consumer->subscribe("growing");
+  std::promise<void> dropped;
+  consumer->on_queue_change("growing", [&](const auto&, const auto&) {
+    if (!consumer) return;
+    consumer.reset();
+    dropped.set_value();
+  });
+  broker.create_topic("growing", 2);
+  EXPECT_EQ(dropped.get_future().wait_for(60s), std::future_status::ready);
 }
 
 TEST(PushConsumer, TakesBatches) {
