@@ -4,7 +4,7 @@
 const { inspect } = require('node:util')
 const { ArgumentError } = require('./errors.js')
 
-/** An object of options, or nothing; with `names`, one that has no others. */
+/** An object of options, or nothing; with `names`, one that has no others. What is `undefined` counts as not given. */
 function toOptions(options, names) {
   if (options === undefined || options === null) return {}
   if (typeof options !== 'object' || Symbol.iterator in options) {
@@ -12,7 +12,7 @@ function toOptions(options, names) {
   }
   if (!names) return options
   for (const name in options) {
-    if (!names.includes(name)) {
+    if (options[name] !== undefined && !names.includes(name)) {
       throw new ArgumentError(`'${name}' is not an option of this call; ${names.length > 1 ? 'the options are' : 'the option is'} ${names.join(', ')}`)
     }
   }

@@ -31,6 +31,7 @@ describe('options', () => {
       await refused(() => client.close(options), /options/, `close(${text})`)
     }
     client.producer(null) // as undefined: none
+    here.broker.faults.dropNext('SEND_MESSAGE', { times: 0, code: undefined })
   })
 
   it('of calls are those that the call has', async () => {
@@ -50,7 +51,7 @@ describe('options', () => {
       committed: () => consumer.committed({ topic, brokerName: 'b', queueId: 0 }, { timeout: 5 }),
       read: () => letters.read({ maximum: 5 }),
       rewind: () => letters.rewind({ max: 5 }),
-      close: () => consumer.close({ signal: undefined }),
+      close: () => consumer.close({ signal: null }),
       pushConsumer: () => client.pushConsumer({ group: 'g', subscriptions: { t: '*' }, onMessage() {} }, { timout: 5 }),
       createTopic: () => here.broker.createTopic('t', { queue: 5 }),
       failNext: () => here.broker.faults.failNext('SEND_MESSAGE', { code: 'SYSTEM_BUSY', time: 5 }),
