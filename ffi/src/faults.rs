@@ -15,7 +15,8 @@ fn millis(millis: i64, what: &str) -> Result<Duration, Error> {
     checked.map_err(|_| argument(format!("{what} is {millis} ms; give 0 or more")))
 }
 
-/// The next `times` requests of this name are not carried out; their answer has the code `response`.
+/// The next `times` requests of this name are not carried out; their answer has the code `response`. Those that are
+/// answered with `FLUSH_DISK_TIMEOUT`, `SLAVE_NOT_AVAILABLE` or `FLUSH_SLAVE_TIMEOUT` are carried out, as these codes say.
 ///
 /// What holds for all faults: requests and answers are named as in RocketMQ (`SEND_MESSAGE`, `SYSTEM_BUSY`) or by their
 /// numbers; `SEND_MESSAGE` stands for all requests that send, `PULL_MESSAGE` for both that pull; requests to the

@@ -142,6 +142,29 @@ def send_split(world: World, language: str) -> None:
         assert len(inbox.messages) == len(bodies)
 
 
+@scenario("Stored, but not safe yet: the status says so")
+def statuses(world: World, language: str) -> None:
+    """What the broker stored but did not flush or replicate in time is reported so, not as sent and not as failed."""
+    with world.own_broker(language) as (runner, broker, address):
+        runner.call("broker.create_topic", broker=broker, topic="Status", queues=1)
+        with world.producer(language, address) as (_, producer):
+            expected = 0
+            for code in ("FLUSH_DISK_TIMEOUT", "FLUSH_SLAVE_TIMEOUT", "SLAVE_NOT_AVAILABLE"):
+                status = code.replace("_", "").lower()
+                for op in ("send", "send_list"):
+                    for mode in ("sync", "async"):
+                        fault = {"broker": broker, "kind": "fail", "request": "SEND_MESSAGE", "times": 1}
+                        runner.call("broker.fault", code=code, **fault)
+                        sent = message("Status", b"x")
+                        fields = {"message": sent} if op == "send" else {"messages": [sent]}
+                        receipt = runner.call(op, producer=producer, mode=mode, **fields)["receipt"]
+                        assert receipt["status"].replace("_", "").lower() == status, (op, mode, receipt)
+                        assert receipt["queue_offset"] == expected, receipt
+                        expected += 1
+            after = runner.call("send", producer=producer, message=message("Status", b"x"), mode="sync")["receipt"]
+            assert after["status"].lower() == "ok" and after["queue_offset"] == expected, after
+
+
 @scenario("A send is repeated when a broker is busy")
 def send_retried(world: World, language: str) -> None:
     """What the broker refuses for a moment is sent again within the timeout; other refusals are reported at once."""

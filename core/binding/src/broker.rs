@@ -181,7 +181,8 @@ impl Broker {
 /// stands for all requests that send, `PULL_MESSAGE` for both that pull. Several faults of one request apply one after
 /// the other, in the order in which they were set.
 impl Broker {
-    /// The next `times` requests of this name are not carried out; their answer has the code `response`.
+    /// The next `times` requests of this name are not carried out; their answer has the code `response`. Those that are
+    /// answered with `FLUSH_DISK_TIMEOUT`, `SLAVE_NOT_AVAILABLE` or `FLUSH_SLAVE_TIMEOUT` are carried out, as these codes say.
     ///
     /// # Errors
     /// ARGUMENT: a name is not known. FORKED.

@@ -24,6 +24,10 @@ use crate::testing::Fault;
 const READ_MIN: usize = 1024;
 const READ_MAX: usize = 128 * 1024;
 
+/// Codes of sends whose message was stored, though not made safe in time.
+const STORED: [ResponseCode; 3] =
+    [ResponseCode::FLUSH_DISK_TIMEOUT, ResponseCode::SLAVE_NOT_AVAILABLE, ResponseCode::FLUSH_SLAVE_TIMEOUT];
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum End {
@@ -176,6 +180,7 @@ impl<D: Dispatch> Connection<'_, D> {
     /// Handles a request as a test wants it.
     fn handle_faulty(&mut self, mut request: Frame, fault: Fault) {
         match fault {
+            Fault::Fail(code) if STORED.contains(&code) => self.handle_as(request, code),
             Fault::Fail(code) if request.is_oneway() => {
                 debug!("a one-way request failed with {code} as a test wants")
             }
@@ -192,6 +197,24 @@ impl<D: Dispatch> Connection<'_, D> {
                 request = request.oneway();
                 self.handle(request, false);
             }
+        }
+    }
+
+    /// Handles a request, and answers with `code` what went well.
+    fn handle_as(&mut self, request: Frame, code: ResponseCode) {
+        let say = move |mut answer: Answer| {
+            if answer.frame.code == ResponseCode::SUCCESS.0 {
+                answer.frame.code = code.0;
+            }
+            answer
+        };
+        let mut call = Call { request, peer: self.peer, scratch: &mut self.scratch, resumed: false };
+        match self.dispatch.dispatch(&mut call) {
+            _ if call.request.is_oneway() => {}
+            Ok(Reply::Now(answer)) => push(&mut self.output, say(answer)),
+            Ok(Reply::Later(answer)) => self.later.push(Box::pin(answer.map(say))),
+            Ok(Reply::None) => {}
+            Err(refusal) => self.output.push(&refusal.answer(&call.request)),
         }
     }
 

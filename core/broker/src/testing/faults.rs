@@ -33,7 +33,8 @@ struct Set {
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not carried out; the answer has this code.
+    /// It is not carried out; the answer has this code. A code that says the message was stored but not made safe in time
+    /// comes with the message stored.
     Fail(ResponseCode),
     /// It is handled later.
     Delay(Duration),
@@ -44,7 +45,8 @@ pub(crate) enum Fault {
 }
 
 impl Faults {
-    /// The next `times` requests of this code are not carried out and answered with `response`.
+    /// The next `times` requests of this code are not carried out and answered with `response`. With FLUSH_DISK_TIMEOUT,
+    /// SLAVE_NOT_AVAILABLE or FLUSH_SLAVE_TIMEOUT they are carried out, as these codes say, and answered so.
     pub fn fail_next(&self, request: RequestCode, response: ResponseCode, times: u32) {
         self.add(request, Fault::Fail(response), times);
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use mq_broker::Broker;
 use mq_broker::testing::{Faults, TestClock};
 use mq_protocol::body::{LockBatchBody, LockOkBody, MessageQueue};
-use mq_protocol::header::{ConsumerGroupRequest, PullMessageRequest, SendMsgBackRequest, pull_flag};
+use mq_protocol::header::{
+    ConsumerGroupRequest, PullMessageRequest, SendMessageResponse, SendMsgBackRequest, pull_flag,
+};
 use mq_protocol::{Frame, MessageRecord, RequestCode, ResponseCode, fastjson};
 
 use crate::client::{
@@ -30,17 +32,33 @@ async fn chosen_requests_fail_are_delayed_or_lose_their_answer() {
         }
         assert_eq!(c.send("T", 0, "", b"kept").await.queue_offset, 0, "what failed was not stored");
 
+        // Codes that say "stored, but not safe yet" come with the message stored.
+        for (offset, code) in [
+            (1, ResponseCode::FLUSH_DISK_TIMEOUT),
+            (2, ResponseCode::SLAVE_NOT_AVAILABLE),
+            (3, ResponseCode::FLUSH_SLAVE_TIMEOUT),
+        ] {
+            faults.fail_next(RequestCode::SEND_MESSAGE, code, 1);
+            let answer = c.call(send_request("T", 0, "", code.0.to_string().as_bytes())).await;
+            assert_eq!(answer.response_code(), code);
+            assert_eq!(answer.header::<SendMessageResponse>().unwrap().queue_offset, offset);
+        }
+        // What the broker refuses by itself stays refused.
+        faults.fail_next(RequestCode::SEND_MESSAGE, ResponseCode::FLUSH_DISK_TIMEOUT, 1);
+        let answer = c.call(send_request("T", 9, "", b"x")).await;
+        assert_eq!(answer.response_code(), ResponseCode::INVALID_PARAMETER);
+
         faults.lose_answer_next(RequestCode::SEND_MESSAGE, 1);
         let lost = c.post(send_request("T", 0, "", b"unanswered")).await;
-        assert_eq!(c.send("T", 0, "", b"after").await.queue_offset, 2, "what was not answered was stored");
+        assert_eq!(c.send("T", 0, "", b"after").await.queue_offset, 5, "what was not answered was stored");
 
         faults.delay_next(RequestCode::SEND_MESSAGE, Duration::from_millis(50), 1);
         let late = c.post(send_request("T", 0, "", b"late")).await;
-        assert_eq!(c.max_offset("T", 0).await, 3, "others go on meanwhile");
+        assert_eq!(c.max_offset("T", 0).await, 6, "others go on meanwhile");
         assert_eq!(c.answer(late).await.response_code(), ResponseCode::SUCCESS);
         assert_eq!(
             c.pull("g", "T", 0, 0, "*").await.bodies(),
-            ["kept", "unanswered", "after", "late"],
+            ["kept", "10", "11", "12", "unanswered", "after", "late"],
             "request {lost} stays without an answer"
         );
 
@@ -49,7 +67,7 @@ async fn chosen_requests_fail_are_delayed_or_lose_their_answer() {
         let header = PullMessageRequest {
             sys_flag: pull_flag::SUBSCRIPTION | pull_flag::SUSPEND,
             subscription: Some("*"),
-            ..pull_header("g", "T", 0, 4)
+            ..pull_header("g", "T", 0, 7)
         };
         c.post(Frame::request(RequestCode::PULL_MESSAGE, &header)).await;
         let second = c.post(Frame::request(RequestCode::PULL_MESSAGE, &header)).await;
