@@ -77,12 +77,12 @@ impl Bells {
         self.sleeping.fetch_and(!(worker as u32), Ordering::AcqRel);
     }
 
-    /// Waits for `limit` while work gathers; only [`hurry`](Bells::hurry) ends it earlier.
-    pub(crate) fn pause(&self, worker: Worker, limit: Duration) {
-        self.wait(worker, Some(limit));
+    /// Waits for `limit` while work gathers; only [`hurry`](Bells::hurry) ends it earlier, and then it returns `true`.
+    pub(crate) fn pause(&self, worker: Worker, limit: Duration) -> bool {
+        self.wait(worker, Some(limit))
     }
 
-    fn wait(&self, worker: Worker, limit: Option<Duration>) {
+    fn wait(&self, worker: Worker, limit: Option<Duration>) -> bool {
         let bell = self.bell(worker);
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut rung = bell.rung.lock();
@@ -96,7 +96,7 @@ impl Bells {
                 None => bell.changed.wait(&mut rung),
             }
         }
-        *rung = false;
+        std::mem::take(&mut *rung)
     }
 }
 

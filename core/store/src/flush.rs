@@ -61,8 +61,57 @@ pub(crate) struct Flush {
 struct Waiters {
     /// In order of their deadlines, which all have the same distance from their registration.
     waiting: VecDeque<Arc<Waiter>>,
+    /// The flusher pauses until so many wait; 0 when it does not.
+    wanted: usize,
     /// Set when the store failed or closed: no sync comes any more.
     over: bool,
+}
+
+/// Who waited when a sync was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Those whom it covered.
+    pub(crate) released: usize,
+    /// Those who came while it ran.
+    pub(crate) waiting: usize,
+}
+
+/// How long the flusher lets the next group gather, from what the last sync did.
+///
+/// Those whom one sync has released come back one by one. If the first of them began the next sync, most would wait for the one
+/// after it, in two half-empty groups a round; and once there are two groups, each would begin as the other ends. A lone
+/// appender is never kept waiting, for a group of one is complete at once.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    /// As many as were released may come back to those who wait already.
+    wanted: usize,
+    /// How many waited at the last look.
+    seen: usize,
+    /// Looks that are left.
+    looks: u32,
+    /// Time between two looks.
+    pub(crate) step: Duration,
+}
+
+impl Gathering {
+    /// All looks together last for half of a sync: a group that half of the appenders missed would cost them a whole one.
+    const LOOKS: u32 = 4;
+
+    /// After a sync that took a time; `None` if nobody but a lone appender may come.
+    pub(crate) fn after(sync: Duration, group: Group) -> Option<Gathering> {
+        let wanted = group.released + group.waiting;
+        let step = sync / (2 * Gathering::LOOKS);
+        (wanted > 1).then_some(Gathering { wanted, seen: 0, looks: Gathering::LOOKS, step })
+    }
+
+    /// Whether the group may still grow after one more step, when so many wait now.
+    fn goes_on(&mut self, waiting: usize) -> bool {
+        self.looks = self.looks.saturating_sub(1);
+        // Some came, and then no more: the others have something else to do.
+        let ebbed = waiting > 0 && waiting == self.seen;
+        self.seen = waiting;
+        waiting < self.wanted && self.looks > 0 && !ebbed
+    }
 }
 
 impl Flush {
@@ -81,20 +130,42 @@ impl Flush {
     }
 
     /// Notes a successful sync up to `end` and ends all waits that it covers.
-    pub(crate) fn advance(&self, end: u64) {
+    pub(crate) fn advance(&self, end: u64) -> Group {
         self.flushed.fetch_max(end, Ordering::AcqRel);
-        let mut done = Vec::new();
+        let (done, waiting) = {
+            let mut waiters = self.waiters.lock();
+            let (done, later) =
+                std::mem::take(&mut waiters.waiting).into_iter().partition::<VecDeque<_>, _>(|w| w.end <= end);
+            waiters.waiting = later;
+            (done, waiters.waiting.len())
+        };
+        done.iter().for_each(|waiter| waiter.finish(FlushStatus::Flushed));
+        Group { released: done.len(), waiting }
+    }
+
+    /// Lets the flusher pause for `limit`, or until so many wait; `false` if the whole time passed.
+    pub(crate) fn pause(&self, wanted: usize, limit: Duration) -> bool {
         {
             let mut waiters = self.waiters.lock();
-            waiters.waiting.retain(|waiter| {
-                let covered = waiter.end <= end;
-                if covered {
-                    done.push(Arc::clone(waiter));
-                }
-                !covered
-            });
+            if waiters.waiting.len() >= wanted {
+                return true;
+            }
+            waiters.wanted = wanted;
         }
-        done.iter().for_each(|waiter| waiter.finish(FlushStatus::Flushed));
+        let rung = self.bells.pause(Worker::Flush, limit);
+        self.waiters.lock().wanted = 0;
+        rung
+    }
+
+    /// Lets the flusher wait while a group gathers, unless it is `over` for another reason; returns how many wait then.
+    pub(crate) fn gather(&self, mut gathering: Gathering, over: impl Fn() -> bool) -> usize {
+        loop {
+            let rung = self.pause(gathering.wanted, gathering.step);
+            let waiting = self.waiters.lock().waiting.len();
+            if over() || waiting >= gathering.wanted || (!rung && !gathering.goes_on(waiting)) {
+                return waiting;
+            }
+        }
     }
 
     /// Ends all waits, also future ones, that are not covered yet.
@@ -126,7 +197,7 @@ impl Flush {
     }
 
     fn register(&self, end: u64, waker: Waker) -> Option<Arc<Waiter>> {
-        let waiter;
+        let (waiter, first, enough);
         {
             let mut waiters = self.waiters.lock();
             if waiters.over || end <= self.flushed() {
@@ -138,9 +209,15 @@ impl Flush {
                 state: Mutex::new(WaiterState::Waiting(Some(waker))),
             });
             waiters.waiting.push_back(Arc::clone(&waiter));
+            first = waiters.waiting.len() == 1;
+            enough = waiters.waiting.len() == waiters.wanted;
         }
-        self.bells.hurry(Worker::Flush);
-        self.bells.ring(Worker::Timeouts as u32);
+        if enough {
+            self.bells.hurry(Worker::Flush);
+        }
+        if first {
+            self.bells.ring(Worker::Timeouts as u32);
+        }
         Some(waiter)
     }
 }
@@ -230,5 +307,61 @@ mod tests {
             assert!(flush.is_awaited());
         }
         assert!(!flush.is_awaited());
+    }
+    /// A time that no test waits for.
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_sync_waits_for_those_whom_the_last_one_released() {
+        let flush = flush(Duration::from_secs(60));
+        let mut waits: Vec<_> = (1..=3).map(|end| Box::pin(flush.wait(end))).collect();
+        waits.iter_mut().for_each(|wait| assert_eq!(poll(wait.as_mut()), Poll::Pending));
+        // One who came too late for it waits already.
+        let mut late = pin!(flush.wait(7));
+        assert_eq!(poll(late.as_mut()), Poll::Pending);
+        let group = flush.advance(3);
+        assert_eq!(group, Group { released: 3, waiting: 1 });
+        let gathering = Gathering::after(NEVER, group).unwrap();
+        let flusher = std::thread::spawn({
+            let flush = Arc::clone(&flush);
+            move || flush.gather(gathering, || false)
+        });
+        let mut waits: Vec<_> = (4..=6).map(|end| Box::pin(flush.wait(end))).collect();
+        for wait in &mut waits {
+            assert_eq!(poll(wait.as_mut()), Poll::Pending);
+        }
+        // The last one ends it; before that none does.
+        assert_eq!(flusher.join().unwrap(), 4);
+        assert_eq!(flush.advance(7).released, 4);
+    }
+
+    #[test]
+    fn a_lone_appender_waits_for_nobody_and_a_stop_ends_any_gathering() {
+        let lone = Group { released: 1, waiting: 0 };
+        assert!(Gathering::after(NEVER, lone).is_none());
+        assert!(Gathering::after(NEVER, Group { released: 0, ..lone }).is_none());
+        let flush = flush(Duration::from_secs(60));
+        let mut wait = pin!(flush.wait(1));
+        assert_eq!(poll(wait.as_mut()), Poll::Pending);
+        flush.bells.hurry(Worker::Flush);
+        let two = Gathering::after(NEVER, Group { waiting: 1, ..lone }).unwrap();
+        assert_eq!(flush.gather(two, || true), 1);
+    }
+
+    #[test]
+    fn a_group_gathers_for_half_of_a_sync_at_most_and_not_after_its_last_has_come() {
+        let sync = Duration::from_millis(80);
+        let count = |looks: &[usize]| {
+            let mut gathering = Gathering::after(sync, Group { released: 10, waiting: 0 }).unwrap();
+            1 + looks.iter().take_while(|waiting| gathering.goes_on(**waiting)).count()
+        };
+        // Nobody comes; some come again and again; all come; some come and then no more.
+        for (looks, steps) in [(&[0; 9], 4), (&[1, 2, 3, 4, 5, 6, 7, 8, 9], 4)] {
+            assert_eq!(count(looks), steps, "{looks:?}");
+        }
+        assert_eq!(count(&[3, 10, 10]), 2);
+        assert_eq!(count(&[0, 4, 4, 9]), 3);
+        let gathering = Gathering::after(sync, Group { released: 5, waiting: 5 }).unwrap();
+        assert_eq!(gathering.step * Gathering::LOOKS, sync / 2);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -11,7 +12,7 @@ use crate::bell::{Bells, Worker};
 use crate::checkpoint::CheckpointFiles;
 use crate::config::{FlushDisk, StoreConfig};
 use crate::deleted::DeletedQueues;
-use crate::flush::Flush;
+use crate::flush::{Flush, Group};
 use crate::gate::Gate;
 use crate::index::Index;
 use crate::lock::DirLock;
@@ -119,6 +120,15 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// What a sync of the log did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Synced {
+    /// How long the disk took.
+    pub(crate) took: Duration,
+    /// Who waited for it, and who waits now.
+    pub(crate) group: Group,
+}
+
 impl Shared {
     /// Up to where readers see the log: in synchronous mode only what is on the disk.
     pub(crate) fn visible_end(&self) -> u64 {
@@ -161,7 +171,7 @@ impl Shared {
     }
 
     /// Syncs everything that was appended before the call, and shows it to readers in synchronous mode.
-    pub(crate) fn sync_log(&self) -> Result<(), crate::StoreError> {
+    pub(crate) fn sync_log(&self) -> Result<Synced, crate::StoreError> {
         let one = self.flushing.lock();
         if let Some(why) = self.gate.failure() {
             return Err(crate::StoreError::Failed(why));
@@ -171,17 +181,20 @@ impl Shared {
             (tip.writer.at, tip.timestamp)
         };
         let flushed = self.flush.flushed();
+        let mut took = Duration::ZERO;
         if end > flushed {
+            let began = Instant::now();
             if let Err(error) = self.log.sync(flushed, end) {
                 self.fail(&error);
                 return Err(error);
             }
+            took = began.elapsed();
             *self.progress.flushed_timestamp.lock() = timestamp;
         }
-        self.flush.advance(end);
+        let group = self.flush.advance(end);
         drop(one);
         self.release_held(end);
-        Ok(())
+        Ok(Synced { took, group })
     }
 
     fn release_held(&self, end: u64) {

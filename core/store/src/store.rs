@@ -378,7 +378,7 @@ impl Store {
     /// # Errors
     /// The disk failed; the store takes no more messages.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.shared().sync_log()
+        self.shared().sync_log().map(|_| ())
     }
 
     /// Stops cleanly: everything goes to the disk, then the lock is released. Later calls fail or find nothing new.
