@@ -133,6 +133,12 @@ fn no_permission(remark: impl Into<String>) -> Refusal {
     Refusal::new(ResponseCode::NO_PERMISSION, remark)
 }
 
+/// What is asked for cannot be read from the disk, which is not the same as not being there.
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
+fn unreadable(error: mq_store::StoreError) -> Refusal {
+    Refusal::system(error.to_string())
+}
+
 /// A refusal for a parameter that makes no sense.
 fn invalid(remark: impl Into<String>) -> Refusal {
     Refusal::new(ResponseCode::INVALID_PARAMETER, remark)

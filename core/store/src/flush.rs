@@ -134,8 +134,9 @@ impl Flush {
         self.flushed.fetch_max(end, Ordering::AcqRel);
         let (done, waiting) = {
             let mut waiters = self.waiters.lock();
-            let (done, later) =
-                std::mem::take(&mut waiters.waiting).into_iter().partition::<VecDeque<_>, _>(|w| w.end <= end);
+            let (done, later) = std::mem::take(&mut waiters.waiting)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|w| w.end <= end);
             waiters.waiting = later;
             (done, waiters.waiting.len())
         };

@@ -182,10 +182,17 @@ impl Index {
         keys.clear();
         let mut walk = Walk::new(log, start, end, Check::Layout);
         for _ in 0..BATCH {
-            let Step::Record { at, layout, bytes } = walk.step() else {
-                // The end, or what cannot be read and so cannot be found either; recovery checked what is there.
-                walk.at = end;
-                break;
+            let (at, layout, bytes) = match walk.step() {
+                Step::Record { at, layout, bytes } => (at, layout, bytes),
+                Step::Unreadable(error) => {
+                    building.keys = keys;
+                    return Err(error).context("read the log in", log.dir());
+                }
+                // The end, or what is no record and so cannot be found either; recovery checked what is there.
+                Step::End | Step::Broken(_) => {
+                    walk.at = end;
+                    break;
+                }
             };
             let topic = layout.topic(&bytes);
             let phy = i64::try_from(at).unwrap_or(i64::MAX);
@@ -204,7 +211,7 @@ impl Index {
 
     fn add(&self, building: &mut Building, keys: &[Key]) -> Result<(), StoreError> {
         // What an earlier attempt, or the process before an unclean stop, has added already, maybe half of a record's keys.
-        let (known, mut added) = self.last_added();
+        let (known, mut added) = self.last_added()?;
         let new = |key: &&Key| {
             let again = key.phy == known && added > 0;
             added -= usize::from(again);
@@ -228,18 +235,18 @@ impl Index {
     }
 
     /// Position of the last indexed record, and how many entries it has; -1 if there is none.
-    fn last_added(&self) -> (i64, usize) {
+    fn last_added(&self) -> Result<(i64, usize), StoreError> {
         let files = self.files.read();
         let known = files.iter().rev().find(|file| !file.is_empty()).map_or(-1, |file| file.header().end_phy);
         let mut added = 0;
         for file in files.iter().rev() {
-            let count = file.last_of(known);
+            let count = file.last_of(known).context("read", &file.path)?;
             added += count;
             if count < file.len() {
                 break;
             }
         }
-        (known, added)
+        Ok((known, added))
     }
 
     /// Makes a full file durable and begins the next one.
@@ -296,7 +303,8 @@ impl Index {
             let Some(last) = files.last() else { return Ok(()) };
             (files.len() as u64, Arc::clone(last))
         };
-        let (all, entries) = (last.len(), last.before(last.len(), flushed) as u64);
+        let all = last.len();
+        let entries = last.before(all, flushed).context("read", &last.path)? as u64;
         if entries == all as u64 && *self.durable.lock() == (Durable { files, entries }) {
             return Ok(());
         }
@@ -348,13 +356,16 @@ impl Index {
     /// Records of a topic that have an entry; `readable` is where readers' sight of the log ends.
     ///
     /// Where the query says `key` the entry counts.
+    ///
+    /// # Errors
+    /// The disk cannot give a part of the index, or a record that it names.
     pub(crate) fn query(
         &self,
         log: &CommitLog,
         entry: Entry<'_>,
         query: &KeyQuery<'_>,
         readable: u64,
-    ) -> KeyResult {
+    ) -> Result<KeyResult, StoreError> {
         let hash = entry_hash(query.topic, entry);
         let max = query.max.min(MAX_KEY_RESULTS);
         let files: Vec<_> = self.files.read().clone();
@@ -375,17 +386,18 @@ impl Index {
             }
             // Foreign keys with the same hash are many only in a made-up case; they bound the work, not the result.
             positions.clear();
-            file.find(hash, query.begin, query.end, MAX_KEY_RESULTS * 64, &mut positions);
+            file.find(hash, query.begin, query.end, MAX_KEY_RESULTS * 64, &mut positions)
+                .context("read", &file.path)?;
             positions.dedup();
             for position in &positions {
                 if result.records.len() >= max {
                     break;
                 }
-                let record = u64::try_from(*position).ok().and_then(|at| log.record(at));
+                let Ok(at) = u64::try_from(*position) else { continue };
+                let record = log.record(at).context("read the log in", log.dir())?;
                 let Some(record) = record else { continue };
                 let layout = record.layout();
-                let end = u64::try_from(*position).unwrap_or(0) + layout.total_size as u64;
-                let wanted = end <= readable
+                let wanted = at + layout.total_size as u64 <= readable
                     && record.topic() == query.topic
                     && (query.begin..=query.end).contains(&layout.store_timestamp)
                     && entries_of(layout, record.raw()).any(|found| found == entry);
@@ -395,7 +407,7 @@ impl Index {
             }
         }
         result.records.sort_by_key(|record| record.layout().physical_offset);
-        result
+        Ok(result)
     }
 }
 

@@ -154,24 +154,43 @@ impl CommitLog {
         file.bytes(position - file.start..end - file.start)
     }
 
+    /// Brings `from..to` into memory as far as it lies in one file, waiting for the disk if need be.
+    ///
+    /// # Errors
+    /// The disk cannot give it; a touch would end the process.
+    pub(crate) fn reach(&self, from: u64, to: u64) -> io::Result<()> {
+        match self.file_of(from) {
+            Some(file) => file.reach(from - file.start..to.min(file.end()) - file.start),
+            None => Ok(()),
+        }
+    }
+
     /// Whether `from..to` is in the page cache; what is not in the log, or in another file, is not waited for either.
     pub(crate) fn is_cached(&self, from: u64, to: u64) -> bool {
         self.file_of(from)
             .is_none_or(|file| file.is_cached(from - file.start..to.min(file.end()) - file.start))
     }
 
-    /// The complete record at a position; `None` if none begins there.
-    pub(crate) fn record(&self, position: u64) -> Option<MessageRecord> {
+    /// The complete record at a position; `None` if none begins there. May wait for the disk.
+    ///
+    /// # Errors
+    /// The disk cannot give it.
+    pub(crate) fn record(&self, position: u64) -> io::Result<Option<MessageRecord>> {
+        const SIZE: u64 = 4;
         let end = self.end();
-        if position >= end {
-            return None;
+        let Some(file) = self.file_of(position).filter(|_| position < end) else { return Ok(None) };
+        let (start, end) = (position - file.start, end.min(file.end()) - file.start);
+        file.reach(start..end.min(start + SIZE))?;
+        let Some(bytes) = file.bytes(start..end) else { return Ok(None) };
+        let size = bytes.first_chunk().map_or(0, |size| u64::from(u32::from_be_bytes(*size)));
+        if size > end - start {
+            return Ok(None);
         }
-        let file = self.file_of(position)?;
-        let mut bytes = file.bytes(position - file.start..end.min(file.end()) - file.start)?;
-        let record = MessageRecord::take(&mut bytes).ok().flatten()?;
-        file.note_read(position - file.start, record.layout().total_size as u64);
+        file.reach(start..start + size)?;
+        let Ok(Some(record)) = MessageRecord::take(&mut bytes.clone()) else { return Ok(None) };
+        file.note_read(start, record.layout().total_size as u64);
         // A position inside a body could look like a record; its own position tells.
-        (u64::try_from(record.layout().physical_offset) == Ok(position)).then_some(record)
+        Ok((u64::try_from(record.layout().physical_offset) == Ok(position)).then_some(record))
     }
 
     /// Start of the file after the one that holds a position (`CommitLog.rollNextFile`).

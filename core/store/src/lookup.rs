@@ -13,7 +13,7 @@ const LOOKED_AHEAD: i64 = 32;
 const JUST_NOW: u64 = 64 << 20;
 /// Records that are no further apart than this are looked for with one call; a page between them that is not cached only
 /// sends the read to another thread.
-const NEAR: u64 = 64 << 10;
+pub(crate) const NEAR: u64 = 64 << 10;
 
 /// Which of several offsets a search by time returns (`BoundaryType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Shared {
     fn record_of(&self, queue: &Queue, offset: i64) -> io::Result<Option<MessageRecord>> {
         let unit = self.queue_files.unit(queue, offset)?.filter(|unit| !unit.is_blank());
         let at = unit.and_then(|unit| u64::try_from(unit.physical_offset).ok());
-        Ok(at.and_then(|at| self.log.record(at)))
+        at.map_or(Ok(None), |at| self.log.record(at))
     }
 
     fn time_of(&self, queue: &Queue, offset: i64) -> io::Result<Option<i64>> {
@@ -104,6 +104,11 @@ impl Shared {
         }
     }
 
+    /// From where on the log is taken to be in the page cache, because it was appended a moment ago.
+    pub(crate) fn just_now(&self) -> u64 {
+        self.log.end().saturating_sub(JUST_NOW).max(self.recovery.end)
+    }
+
     pub(crate) fn queue_entries(&self, topic: &str, queue_id: i32, from: i64, max: usize) -> Vec<QueueEntry> {
         let Some((queue, min, end)) = self.bounds(topic, queue_id) else { return Vec::new() };
         let from = from.max(min);
@@ -143,8 +148,7 @@ impl Shared {
         }
         let to = max.min(offset.saturating_add(LOOKED_AHEAD));
         let Some(units) = self.queue_files.cached_units(&queue, offset, to) else { return false };
-        // What was appended a moment ago is still there; anything older is asked for.
-        let just_now = self.log.end().saturating_sub(JUST_NOW).max(self.recovery.end);
+        let just_now = self.just_now();
         let (mut bytes, mut run) = (0, None::<(u64, u64)>);
         for unit in &units {
             let (position, end) = (u64::try_from(unit.physical_offset).unwrap_or(0), unit.end());

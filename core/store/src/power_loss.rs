@@ -284,7 +284,8 @@ impl History {
         }
         for taken in self.model.taken.iter().filter(|taken| taken.at >= min) {
             let topic = TOPICS[taken.queue.0];
-            let found = store.query(&KeyQuery { topic, key: &taken.key, max: 64, begin: 0, end: i64::MAX });
+            let found =
+                store.query(&KeyQuery { topic, key: &taken.key, max: 64, begin: 0, end: i64::MAX }).unwrap();
             let found: Vec<_> = found.records.iter().map(|record| record.layout().physical_offset).collect();
             assert_eq!(found, [i64::try_from(taken.at).unwrap()], "key {}", taken.key);
         }

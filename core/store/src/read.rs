@@ -1,11 +1,15 @@
 //! Reading: consume queue range → slices of the log, with the statuses that clients depend on.
 
+use std::io;
+use std::ops::Range;
+
 use bytes::Bytes;
 use mq_protocol::filter::TagFilter;
 use mq_protocol::message::{MessageRecord, PHYSICAL_OFFSET_AT};
 
 use crate::append::unit_tags_code;
 use crate::log::walk::{Check, Step, Walk};
+use crate::lookup::NEAR;
 use crate::queue::{Queue, UNIT_SIZE, Unit};
 use crate::shared::Shared;
 
@@ -90,7 +94,8 @@ pub enum ReadStatus {
     OffsetTooSmall,
     NoMatchedLogicQueue,
     NoMessageInQueue,
-    /// Ours: the disk fails or no descriptor is free. The next offset is the one to try again.
+    /// Ours: the disk fails, be it at the queue or at the message, or no descriptor is free. The next offset is the one to
+    /// try again.
     Unreadable,
 }
 
@@ -109,7 +114,7 @@ impl ReadStatus {
             ReadStatus::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
             ReadStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
             ReadStatus::Unreadable => {
-                "UNREADABLE: the broker cannot read the queue from its disk; its log says why"
+                "UNREADABLE: the broker cannot read the queue or its messages from its disk; its log says why"
             }
         }
     }
@@ -178,7 +183,8 @@ impl Shared {
         let last = max.min(offset.saturating_add(i64::try_from(scan).unwrap_or(i64::MAX)));
         // Most reads want few units; the rest is fetched when filtering passed those over.
         let mut piece = i64::try_from(request.max_count.clamp(1, 64)).unwrap_or(1);
-        let mut state = Collecting { run: None, removed_before: None, position: None };
+        let hot = self.just_now();
+        let mut state = Collecting { run: None, removed_before: None, position: None, hot, reached: 0..0 };
         while read.next_offset < last {
             let from = read.next_offset;
             let units = match self.queue_files.units(&queue, from, last.min(from + piece)) {
@@ -200,8 +206,21 @@ impl Shared {
                 }
                 break;
             }
-            if !units.iter().all(|unit| self.collect(request, unit, &queue, &mut read, &mut state)) {
-                break;
+            let whole = (0..units.len()).try_for_each(|number| {
+                let units = units.get(number..).unwrap_or_default();
+                self.collect(request, units, &queue, &mut read, &mut state)
+            });
+            match whole {
+                Ok(()) => {}
+                Err(Stop::Full) => break,
+                Err(Stop::Unreadable(error)) => {
+                    let offset = read.next_offset;
+                    tracing::warn!(topic = request.topic, queue = request.queue_id, offset, %error, "a message cannot be read");
+                    if read.count == 0 {
+                        read.status = ReadStatus::Unreadable;
+                    }
+                    break;
+                }
             }
             piece = 400;
         }
@@ -211,29 +230,30 @@ impl Shared {
         read
     }
 
-    /// Takes one unit into the answer; `false` if the answer is full before it.
+    /// Takes the first of some units into the answer, unless that is full or the unit's record cannot be read.
     fn collect(
         &self,
         request: &ReadRequest<'_>,
-        unit: &Unit,
+        units: &[Unit],
         queue: &Queue,
         read: &mut Read,
         state: &mut Collecting,
-    ) -> bool {
+    ) -> Result<(), Stop> {
+        let Some(unit) = units.first() else { return Ok(()) };
         let position = u64::try_from(unit.physical_offset).unwrap_or(0);
         let size = usize::try_from(unit.size).unwrap_or(0);
         if self.is_full(request, read, size, self.is_in_memory(position)) {
-            return false;
+            return Err(Stop::Full);
         }
         state.position = Some(position);
-        read.next_offset += 1;
-        if state.removed_before.is_some_and(|end| position < end) {
-            return true;
-        }
+        let offset = read.next_offset;
         let is_address = unit.tags_code < MIN_HASH && !queue.scheduled;
-        if !is_address && !request.filter.matches_code(unit.tags_code) {
-            return true;
+        let removed = state.removed_before.is_some_and(|end| position < end);
+        if removed || (!is_address && !request.filter.matches_code(unit.tags_code)) {
+            read.next_offset += 1;
+            return Ok(());
         }
+        self.reach(units, state)?;
         let mut bytes = self.log.bytes(position, size as u64).filter(|_| !unit.is_blank());
         let (mut position, mut end) = (position, position + size as u64);
         if bytes.is_none() && (unit.is_blank() || position < self.log.min()) {
@@ -241,19 +261,20 @@ impl Shared {
                 read.status = ReadStatus::MessageWasRemoving;
             }
             state.removed_before = (!unit.is_blank()).then(|| self.log.next_file_start(position));
-            return true;
+            read.next_offset += 1;
+            return Ok(());
         }
-        let offset = read.next_offset - 1;
         if !bytes.as_ref().is_some_and(|record| self.is_its_record(queue, offset, unit, record)) {
             let (topic, queue_id) = (request.topic, request.queue_id);
-            let Some(true_unit) = self.true_unit(queue, offset) else {
+            let Some(true_unit) = self.true_unit(queue, offset)? else {
                 tracing::error!(
                     topic,
                     queue_id,
                     offset,
                     "a queue entry is wrong and its record is not in the log"
                 );
-                return true;
+                read.next_offset += 1;
+                return Ok(());
             };
             tracing::warn!(
                 topic,
@@ -265,14 +286,15 @@ impl Shared {
             end = true_unit.end();
             bytes = self.log.bytes(position, end.saturating_sub(position));
         }
-        let Some(bytes) = bytes else { return true };
+        read.next_offset += 1;
+        let Some(bytes) = bytes else { return Ok(()) };
         let size = bytes.len();
         let follows = state.run.filter(|(_, end)| *end == position && self.same_file(position));
         let start = follows.map_or(position, |(start, _)| start);
         if (is_address || matches!(request.filter, Filter::Record(_)))
             && !self.accepts(&request.filter, &bytes)
         {
-            return true;
+            return Ok(());
         }
         let joined = follows.and_then(|_| self.log.bytes(start, end - start));
         let follows = joined.is_some();
@@ -280,7 +302,31 @@ impl Shared {
         state.run = Some((if follows { start } else { position }, end));
         state.removed_before = None;
         read.status = ReadStatus::Found;
-        true
+        Ok(())
+    }
+
+    /// Brings the record of the first unit into memory, and with it those of its neighbours that the answer may take.
+    fn reach(&self, units: &[Unit], state: &mut Collecting) -> io::Result<()> {
+        let Some(first) = units.first().filter(|unit| !unit.is_blank()) else { return Ok(()) };
+        let (start, mut end) = (u64::try_from(first.physical_offset).unwrap_or(0), first.end());
+        // What the queue says may be wrong, and what is not in the log needs no disk.
+        if start >= state.hot
+            || end > self.log.end()
+            || (state.reached.start <= start && end <= state.reached.end)
+        {
+            return Ok(());
+        }
+        let most = start + self.config.max_transfer_bytes_in_memory as u64;
+        for unit in units.iter().skip(1).filter(|unit| !unit.is_blank()) {
+            let position = u64::try_from(unit.physical_offset).unwrap_or(0);
+            if !(end..=end + NEAR).contains(&position) || unit.end() > most.min(state.hot) {
+                break;
+            }
+            end = unit.end();
+        }
+        self.log.reach(start, end)?;
+        state.reached = start..end;
+        Ok(())
     }
 
     /// Whether the bytes that a unit points to are the record of its queue that belongs at its place.
@@ -308,30 +354,43 @@ impl Shared {
     }
 
     /// Finds the record of a queue offset in the log, from the next good entry before it on.
-    fn true_unit(&self, queue: &Queue, offset: i64) -> Option<Unit> {
-        let before = (queue.min()..offset).rev().take(MENDED_ENTRIES).find_map(|offset| {
-            let unit = self.queue_files.unit(queue, offset).ok().flatten()?;
-            let record =
-                self.log.bytes(u64::try_from(unit.physical_offset).ok()?, u64::try_from(unit.size).ok()?)?;
-            self.is_its_record(queue, offset, &unit, &record).then(|| unit.end())
-        });
-        let begin = before.unwrap_or(0).max(self.log.min());
+    ///
+    /// # Errors
+    /// The disk cannot give a part of it.
+    fn true_unit(&self, queue: &Queue, offset: i64) -> io::Result<Option<Unit>> {
+        let mut begin = self.log.min();
+        for before in (queue.min()..offset).rev().take(MENDED_ENTRIES) {
+            let Some(unit) = self.queue_files.unit(queue, before)? else { continue };
+            let position = u64::try_from(unit.physical_offset).unwrap_or(u64::MAX);
+            let Some(record) = self.log.bytes(position, unit.end().saturating_sub(position)) else {
+                continue;
+            };
+            self.log.reach(position, unit.end())?;
+            if self.is_its_record(queue, before, &unit, &record) {
+                begin = begin.max(unit.end());
+                break;
+            }
+        }
         let mut walk = Walk::new(&self.log, begin, self.visible_end(), Check::Layout);
         for _ in 0..MENDED_RECORDS {
-            let Step::Record { layout, bytes, .. } = walk.step() else { return None };
+            let (layout, bytes) = match walk.step() {
+                Step::Record { layout, bytes, .. } => (layout, bytes),
+                Step::Unreadable(error) => return Err(error),
+                Step::End | Step::Broken(_) => return Ok(None),
+            };
             if layout.queue_id != queue.id || layout.topic(&bytes) != &*queue.topic {
                 continue;
             }
             if layout.queue_offset == offset {
                 let (levels, time) = (&self.config.delay_levels, layout.store_timestamp);
-                return Some(Unit {
+                return Ok(Some(Unit {
                     physical_offset: layout.physical_offset,
-                    size: i32::try_from(layout.total_size).ok()?,
+                    size: i32::try_from(layout.total_size).unwrap_or(i32::MAX),
                     tags_code: unit_tags_code(levels, &queue.topic, layout.properties(&bytes), time),
-                });
+                }));
             }
         }
-        None
+        Ok(None)
     }
 
     /// Whether a record is not the first of its file.
@@ -379,4 +438,20 @@ struct Collecting {
     removed_before: Option<u64>,
     /// Of the last record that was looked at.
     position: Option<u64>,
+    /// What stands from here on in the log is taken to be in memory.
+    hot: u64,
+    /// Part of the log that was brought into memory.
+    reached: Range<u64>,
+}
+
+/// Why an answer takes no further unit.
+enum Stop {
+    Full,
+    Unreadable(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Unreadable(error)
+    }
 }

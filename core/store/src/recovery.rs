@@ -295,7 +295,7 @@ impl Recovery<'_> {
 
     fn start(&self, clean: bool) -> Result<Start, StoreError> {
         if let Some(note) = self.note
-            && self.is_boundary(note.queued, note.flushed)
+            && self.is_boundary(note.queued, note.flushed)?
         {
             return Ok(Start { scan: note.queued, dispatch: note.queued, cut: !clean });
         }
@@ -309,9 +309,10 @@ impl Recovery<'_> {
         }
         let safe = self.checkpoint.safe_timestamp();
         for file in self.log.files().iter().rev() {
-            let Step::Record { layout, .. } = Walk::new(self.log, file.start, u64::MAX, Check::Layout).step()
-            else {
-                continue;
+            let layout = match Walk::new(self.log, file.start, u64::MAX, Check::Layout).step() {
+                Step::Record { layout, .. } => layout,
+                Step::Unreadable(error) => return Err(error).context("read", file.path()),
+                Step::End | Step::Broken(_) => continue,
             };
             let time = layout.store_timestamp;
             if clean && time != 0 && file.start <= queued_end {
@@ -328,14 +329,18 @@ impl Recovery<'_> {
     }
 
     /// Whether a record begins at `position`, or the log may end there.
-    fn is_boundary(&self, position: u64, flushed: u64) -> bool {
+    fn is_boundary(&self, position: u64, flushed: u64) -> Result<bool, StoreError> {
         let files = self.log.files();
         let inside = files.first().is_some_and(|first| first.start <= position)
             && files.last().is_some_and(|last| position <= last.end());
-        let is_record =
-            || matches!(Walk::new(self.log, position, u64::MAX, Check::All).step(), Step::Record { .. });
         // Behind what is on the disk for certain anything may stand.
-        inside && (position >= flushed || is_record())
+        if !inside || position >= flushed {
+            return Ok(inside);
+        }
+        match Walk::new(self.log, position, u64::MAX, Check::All).step() {
+            Step::Unreadable(error) => Err(error).context("read the log in", self.log.dir()),
+            step => Ok(matches!(step, Step::Record { .. })),
+        }
     }
 
     /// Reads the log to its end and puts records into queues; returns the end and the last store timestamp.
@@ -388,6 +393,8 @@ impl Recovery<'_> {
             match step {
                 Step::End => break None,
                 Step::Broken(what) => break Some(what),
+                // What cannot be read is not the end of the log; nothing behind it may be thrown away.
+                Step::Unreadable(error) => return Err(error).context("read the log in", self.log.dir()),
                 Step::Record { at, layout, bytes } => last = Some((at, layout, bytes)),
             }
         };
@@ -486,7 +493,7 @@ impl Recovery<'_> {
 
     /// Decides whether what stands behind the end may be thrown away.
     fn judge_end(&self, end: u64, report: &mut RecoveryReport) -> Result<(), StoreError> {
-        let found = find_valid(self.log, end);
+        let found = find_valid(self.log, end).context("read the log in", self.log.dir())?;
         if let Some((next, layout)) = found {
             // Times never go down along the log; several records share one.
             let durable = self.note.is_some_and(|note| end < note.flushed)

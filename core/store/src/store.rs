@@ -197,29 +197,35 @@ impl Store {
         self.shared().read(request)
     }
 
-    /// The record at a position of the log; `None` if none begins there or readers may not see it yet.
-    #[must_use]
-    pub fn record_at(&self, physical_offset: u64) -> Option<MessageRecord> {
-        let record = self.shared().log.record(physical_offset)?;
-        let end = physical_offset + record.layout().total_size as u64;
-        (end <= self.shared().visible_end()).then_some(record)
+    /// The record at a position of the log; `None` if none begins there or readers may not see it yet. May wait for the disk.
+    ///
+    /// # Errors
+    /// The disk cannot give it.
+    pub fn record_at(&self, physical_offset: u64) -> Result<Option<MessageRecord>, StoreError> {
+        let (log, end) = (&self.shared().log, self.shared().visible_end());
+        let record = log.record(physical_offset).context("read the log in", log.dir())?;
+        Ok(record.filter(|record| physical_offset + record.layout().total_size as u64 <= end))
     }
 
     /// Records of a topic that have a key, those stored a moment ago included.
     ///
-    /// Only when the index is far behind, under a flood of messages, the newest may be missing.
-    #[must_use]
-    pub fn query(&self, query: &KeyQuery<'_>) -> KeyResult {
+    /// Only when the index is far behind, under a flood of messages, the newest may be missing. May wait for the disk.
+    ///
+    /// # Errors
+    /// The disk cannot give a part of the index, or a record that it names.
+    pub fn query(&self, query: &KeyQuery<'_>) -> Result<KeyResult, StoreError> {
         self.search(Entry::Key(query.key), query)
     }
 
     /// Records of a topic whose tag is the query's `key`. Tags are indexed as 5.5.0 does it.
-    #[must_use]
-    pub fn query_tag(&self, query: &KeyQuery<'_>) -> KeyResult {
+    ///
+    /// # Errors
+    /// As of [`query`](Store::query).
+    pub fn query_tag(&self, query: &KeyQuery<'_>) -> Result<KeyResult, StoreError> {
         self.search(Entry::Tag(query.key), query)
     }
 
-    fn search(&self, entry: Entry<'_>, query: &KeyQuery<'_>) -> KeyResult {
+    fn search(&self, entry: Entry<'_>, query: &KeyQuery<'_>) -> Result<KeyResult, StoreError> {
         let shared = self.shared();
         let end = shared.visible_end();
         if shared.config.index_enable {
@@ -488,8 +494,9 @@ fn index_start(index: &Index, log: &CommitLog, whole: bool, note: Option<u64>) -
         };
     }
     // Keys of the last record may be incomplete; it is looked at again.
-    let last = index.last_record().filter(|last| (min..end).contains(last) && log.record(*last).is_some());
-    Ok(last.unwrap_or(min))
+    let last = index.last_record().filter(|last| (min..end).contains(last));
+    let known = last.map_or(Ok(None), |last| log.record(last)).context("read the log in", log.dir())?;
+    Ok(last.filter(|_| known.is_some()).unwrap_or(min))
 }
 
 /// How many bytes from its end the log is taken to occupy in memory.

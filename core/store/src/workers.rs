@@ -248,7 +248,12 @@ impl Shared {
                 || self.index.at().saturating_sub(self.index_synced.load(Ordering::Relaxed)) >= MUCH_LOG
             {
                 let at = self.index.at();
-                self.index.sync(self.flush.flushed()).inspect_err(|error| self.fail(error))?;
+                let synced = self.index.sync(self.flush.flushed());
+                synced.inspect_err(|error| {
+                    if let StoreError::Sync { .. } = error {
+                        self.fail(error);
+                    }
+                })?;
                 self.index_synced.store(at, Ordering::Relaxed);
             }
             self.write_checkpoint()?;

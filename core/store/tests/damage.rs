@@ -89,7 +89,7 @@ fn finds_all_keys(store: &Store) -> bool {
     (0..MESSAGES).all(|n| {
         let key = format!("key{n}");
         let query = KeyQuery { topic: "T", key: &key, max: 10, begin: 0, end: i64::MAX };
-        let found = store.query(&query).records;
+        let found = store.query(&query).unwrap().records;
         found.len() == 1 && found[0].body() == body(n)
     })
 }

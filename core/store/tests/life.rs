@@ -88,7 +88,7 @@ impl Life {
     fn finds(&self, n: usize) -> bool {
         let key = format!("key{n}");
         let query = KeyQuery { topic: "T", key: &key, max: 8, begin: 0, end: i64::MAX };
-        self.store.query(&query).records.len() == 1
+        self.store.query(&query).unwrap().records.len() == 1
     }
 }
 

@@ -46,16 +46,16 @@ fn check(store: &Store, expected: &Value) {
         let properties: BTreeMap<_, _> = property::pairs(record.properties()).collect();
         let wanted = message["properties"].as_object().unwrap();
         assert!(wanted.iter().all(|(name, value)| properties[name.as_str()] == *value));
-        assert_eq!(store.record_at(position.cast_unsigned()).as_ref(), Some(record));
+        assert_eq!(store.record_at(position.cast_unsigned()).unwrap().as_ref(), Some(record));
         let keys = message["keys"].as_str().into_iter().flat_map(|keys| keys.split(' '));
         for key in keys.chain(properties.get("UNIQ_KEY").copied()).filter(|key| !key.is_empty()) {
             let query = KeyQuery { topic: record.topic(), key, max: 64, begin: 0, end: i64::MAX };
-            let result = store.query(&query);
+            let result = store.query(&query).unwrap();
             assert!(result.records.contains(record), "{key} of {position}");
         }
         if let Some(tag) = properties.get("TAGS") {
             let query = KeyQuery { topic: record.topic(), key: tag, max: 64, begin: 0, end: i64::MAX };
-            assert!(store.query_tag(&query).records.contains(record), "{tag} of {position}");
+            assert!(store.query_tag(&query).unwrap().records.contains(record), "{tag} of {position}");
         }
     }
 }
@@ -97,7 +97,7 @@ fn apaches_stores_open_and_go_back() {
         drop(store);
         let store = Store::open(config.clone()).unwrap();
         assert!(store.status().recovery.clean);
-        assert_eq!(store.record_at(appended.physical_offset).unwrap().body(), &b"ours"[..]);
+        assert_eq!(store.record_at(appended.physical_offset).unwrap().unwrap().body(), &b"ours"[..]);
         store.close().unwrap();
         drop(store);
         let view = apache::open(&root, log_file, QUEUE_FILE).unwrap();

@@ -172,7 +172,7 @@ fn use_it(config: StoreConfig) {
     }
     let _ = store.query(&KeyQuery { topic: "T", key: "key", max: 64, begin: 0, end: i64::MAX });
     if let Some(position) = append(&store, 0, b"new") {
-        let record = store.record_at(position).expect("what was appended is there");
+        let record = store.record_at(position).expect("the disk works").expect("what was appended is there");
         assert_eq!(record.body(), &b"new"[..]);
     }
     if store.close().is_ok() {

@@ -67,7 +67,7 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
     set("putMessageSizeTotal", bytes.to_string());
     set("putMessageAverageSize", bytes.checked_div(puts).unwrap_or(0).to_string());
     set("putMessageEntireTimeMax", stats.put_max_millis.load(Ordering::Relaxed).to_string());
-    let oldest = state.store.record_at(store.min_physical_offset);
+    let oldest = state.store.record_at(store.min_physical_offset).ok().flatten();
     let oldest = oldest.map_or(-1, |record| record.layout().store_timestamp);
     set("earliestMessageTimeStamp", oldest.to_string());
     set("commitLogMinOffset", store.min_physical_offset.to_string());

@@ -15,9 +15,6 @@ use crate::server::{Answer, Call, Refusal, Reply, reply};
 use crate::service::groups::not_exist;
 use crate::service::waiting::Held;
 
-/// Pages of the log that are touched ahead of a write, so that the write does not wait for the disk.
-const PAGE: usize = 4096;
-
 pub(super) fn lite_pull(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
     if !state.config().lite_pull_message_enable {
         return Err(no_permission(format!(
@@ -243,7 +240,8 @@ fn is_cold(store: &Store, header: &PullMessageRequest<'_>) -> bool {
     !store.is_cached(topic, queue_id, queue_offset)
 }
 
-/// Reads old data away from the threads that serve what is hot: the disk may take its time.
+/// Reads old data away from the threads that serve what is hot: the disk may take its time. It is in memory when the read is
+/// over, so that the write to the socket does not wait.
 fn read_cold(
     state: &State,
     request: &Frame,
@@ -255,11 +253,6 @@ fn read_cold(
     reply::from_disk(request, move |request| {
         let header: PullMessageRequest<'_> = request.header()?;
         let read = read(&store, &header, filter.as_deref());
-        for slice in &read.slices {
-            for page in slice.chunks(PAGE) {
-                std::hint::black_box(page.first());
-            }
-        }
         if read.count > 0 {
             let found = u64::try_from(read.count).unwrap_or(0);
             let bytes = read.slices.iter().map(|slice| slice.len() as u64).sum();

@@ -7,6 +7,7 @@ use mq_protocol::header::{
 use mq_protocol::{Frame, ResponseCode};
 use mq_store::{KeyQuery, MAX_KEY_RESULTS, QueueEntry};
 
+use super::unreadable;
 use crate::broker::State;
 use crate::server::{Answer, Call, Refusal, Reply, reply};
 
@@ -25,6 +26,7 @@ pub(super) fn by_key(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusa
             begin: header.begin_timestamp,
             end: header.end_timestamp,
         });
+        let result = result.map_err(unreadable)?;
         let code =
             if result.records.is_empty() { ResponseCode::QUERY_NOT_FOUND } else { ResponseCode::SUCCESS };
         let mut frame = Frame::response(request, code).with_header(&QueryMessageResponse {
@@ -43,7 +45,8 @@ pub(super) fn by_offset(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     let ViewMessageRequest { offset } = call.request.header()?;
     let store = state.store.clone();
     Ok(reply::from_disk(&call.request, move |request| {
-        let record = u64::try_from(offset).ok().and_then(|offset| store.record_at(offset));
+        let at = u64::try_from(offset).ok();
+        let record = at.map_or(Ok(None), |at| store.record_at(at)).map_err(unreadable)?;
         let Some(record) = record else {
             return Err(Refusal::system(format!("can not find message by the offset, {offset}")));
         };

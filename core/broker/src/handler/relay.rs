@@ -51,9 +51,13 @@ pub(super) fn consume_directly(state: &State, call: &mut Call<'_>) -> Result<Rep
     let record = tokio::task::spawn_blocking(move || store.record_at(offset));
     let asked = Frame { body: Bytes::new(), ..call.request.clone() };
     Ok(Reply::Later(Box::pin(async move {
-        let Ok(Some(record)) = record.await else {
-            let missing = Refusal::system(format!("can not find message by the offset, {offset}"));
-            return missing.answer(&asked).into();
+        let record = match record.await {
+            Ok(Ok(Some(record))) => record,
+            Ok(Err(error)) => return Refusal::system(error.to_string()).answer(&asked).into(),
+            Ok(Ok(None)) | Err(_) => {
+                let missing = Refusal::system(format!("can not find message by the offset, {offset}"));
+                return missing.answer(&asked).into();
+            }
         };
         request.body = record.raw().clone();
         asked_of(member, request, Frame::response(&asked, ResponseCode::SUCCESS)).await

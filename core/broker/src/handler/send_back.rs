@@ -7,8 +7,8 @@ use mq_protocol::message::NewRecord;
 use mq_protocol::name::{dlq_topic, retry_topic};
 use mq_protocol::property::{Properties, key};
 
-use super::no_permission;
 use super::send::OWN_MAX_RECONSUME_TIMES;
+use super::{no_permission, unreadable};
 use crate::broker::State;
 use crate::server::{Answer, Call, Refusal, Reply, reply};
 
@@ -34,7 +34,8 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     if retries.perm & perm::WRITE == 0 {
         return Err(no_permission(format!("the topic[{}] sending message is forbidden", retries.topic_name)));
     }
-    let record = u64::try_from(header.offset).ok().and_then(|offset| state.store.record_at(offset));
+    let offset = u64::try_from(header.offset).ok();
+    let record = offset.map_or(Ok(None), |offset| state.store.record_at(offset)).map_err(unreadable)?;
     let Some(record) = record else {
         return Err(Refusal::system(format!("look message by offset failed, {}", header.offset)));
     };

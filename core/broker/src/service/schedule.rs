@@ -9,7 +9,7 @@ use mq_protocol::body::DataVersion;
 use mq_protocol::message::{MessageRecord, NewRecord};
 use mq_protocol::name::{HALF_TOPIC, SCHEDULE_TOPIC};
 use mq_protocol::property::{Properties, key};
-use mq_store::{AppendError, DelayLevels, Store};
+use mq_store::{AppendError, DelayLevels, Store, StoreError};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -29,6 +29,15 @@ const BATCH: usize = 64;
 const RETRY_MILLIS: i64 = 100;
 /// Nothing is due.
 const NEVER: i64 = i64::MAX;
+
+/// Why a delayed message is not delivered yet.
+#[derive(Debug, thiserror::Error)]
+enum Undelivered {
+    #[error("{0}")]
+    Refused(#[from] AppendError),
+    #[error("{0}")]
+    Unread(#[from] StoreError),
+}
 
 /// Delivers delayed messages.
 #[derive(Debug)]
@@ -161,7 +170,7 @@ impl Schedule {
                 }
                 match self.deliver(entry.physical_offset) {
                     Ok(()) => {}
-                    Err(AppendError::Closed) => return NEVER,
+                    Err(Undelivered::Refused(AppendError::Closed)) => return NEVER,
                     Err(error) => {
                         warn!(level, %error, "a delayed message could not be delivered yet");
                         return now + RETRY_MILLIS;
@@ -183,10 +192,10 @@ impl Schedule {
         }
     }
 
-    /// Stores one delayed message in its real topic. One that cannot be read or has no real topic is passed over.
-    fn deliver(&self, physical_offset: u64) -> Result<(), AppendError> {
-        let Some(record) = self.store.record_at(physical_offset) else {
-            error!(physical_offset, "a delayed message cannot be read; it is passed over");
+    /// Stores one delayed message in its real topic. One that is not in the log or has no real topic is passed over.
+    fn deliver(&self, physical_offset: u64) -> Result<(), Undelivered> {
+        let Some(record) = self.store.record_at(physical_offset)? else {
+            error!(physical_offset, "a delayed message is not in the log; it is passed over");
             return Ok(());
         };
         let Some((topic, queue_id)) = real_place(&record) else {

@@ -1,4 +1,8 @@
 //! A file in memory, and the only way to touch its bytes.
+//!
+//! A mapped page that the disk cannot give ends the process with SIGBUS. So whatever may not be in the page cache is reached
+//! first, with a call that answers with an error instead. What is left is a page that is dropped from memory between that and
+//! the touch, and that the disk cannot give a second time: mappings have no answer to that.
 
 use std::io;
 use std::ops::Range;
@@ -12,6 +16,18 @@ use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 pub struct Mapping {
     map: MmapRaw,
     writable: bool,
+    /// Stands for the disk in tests.
+    #[cfg(any(test, feature = "simulation"))]
+    disk: Option<Arc<dyn Disk>>,
+}
+
+/// What a simulated disk says of pages.
+#[cfg(any(test, feature = "simulation"))]
+pub(super) trait Disk: std::fmt::Debug + Send + Sync {
+    /// Whether they have to be read from it.
+    fn is_needed(&self) -> bool;
+    /// Reads them.
+    fn read(&self) -> io::Result<()>;
 }
 
 impl Mapping {
@@ -22,7 +38,18 @@ impl Mapping {
     pub fn new(file: &std::fs::File, writable: bool) -> io::Result<Mapping> {
         let options = MmapOptions::new();
         let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
-        Ok(Mapping { map, writable })
+        Ok(Mapping {
+            map,
+            writable,
+            #[cfg(any(test, feature = "simulation"))]
+            disk: None,
+        })
+    }
+
+    /// The same with pages that come from a simulated disk.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn on(self, disk: Arc<dyn Disk>) -> Mapping {
+        Mapping { disk: Some(disk), ..self }
     }
 
     /// Size in bytes.
@@ -73,6 +100,10 @@ impl Mapping {
         if start >= end {
             return true;
         }
+        #[cfg(any(test, feature = "simulation"))]
+        if self.disk.as_ref().is_some_and(|disk| disk.is_needed()) {
+            return false;
+        }
         let mut pages = [0_u8; 1024];
         let count = (end - start).div_ceil(PAGE).min(pages.len());
         let length = (end - start).min(count * PAGE);
@@ -82,6 +113,41 @@ impl Mapping {
             libc::mincore(self.map.as_mut_ptr().add(start).cast(), length, pages.as_mut_ptr().cast())
         };
         result != 0 || pages.iter().take(count).all(|page| page & 1 == 1)
+    }
+
+    /// Brings the pages of a range into memory, from the disk if need be, for which it waits.
+    ///
+    /// # Errors
+    /// The disk cannot give them, or the file is shorter than it was. `Unsupported` where the operating system does not know
+    /// the call (Linux before 5.14).
+    pub(crate) fn reach(&self, range: Range<usize>) -> io::Result<()> {
+        const PAGE: usize = 4096;
+        let (start, end) = (range.start / PAGE * PAGE, range.end.min(self.map.len()));
+        if start >= end {
+            return Ok(());
+        }
+        #[cfg(any(test, feature = "simulation"))]
+        if let Some(disk) = self.disk.as_ref().filter(|disk| disk.is_needed()) {
+            return disk.read();
+        }
+        loop {
+            // SAFETY: the range begins at a page and lies inside the mapping, which lives as long as `self`; pages are only
+            // brought in, nothing is changed.
+            let result = unsafe {
+                libc::madvise(self.map.as_mut_ptr().add(start).cast(), end - start, libc::MADV_POPULATE_READ)
+            };
+            if result == 0 {
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINTR | libc::EAGAIN) => {}
+                // A touch would have been answered with SIGBUS.
+                Some(libc::EFAULT | libc::EHWPOISON) => return Err(io::Error::from_raw_os_error(libc::EIO)),
+                Some(libc::EINVAL) => return Err(io::ErrorKind::Unsupported.into()),
+                _ => return Err(error),
+            }
+        }
     }
 
     /// Takes the pages that lie wholly in a range out of this process; they stay in the page cache.

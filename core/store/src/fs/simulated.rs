@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::mapping::Disk;
 use super::{DirEntry, DiskSpace, File, FileSystem, Mapping, OpenMode};
 
 mod inode;
@@ -42,6 +43,8 @@ pub enum Call {
     Zero,
     Map,
     Lock,
+    /// Not a call: a page of a mapping that is not in memory is read. All of a file is in memory unless this is refused for it.
+    PageIn,
 }
 
 /// Which calls are refused, and how.
@@ -118,13 +121,19 @@ impl World {
             self.write_back_one()?;
         }
         let text = path.to_string_lossy();
-        let fault = self
-            .faults
+        self.refused(call, &text)
+    }
+
+    fn fault(&mut self, call: Call, path: &str) -> Option<&mut Fault> {
+        self.faults
             .iter_mut()
-            .find(|fault| fault.call == call && fault.left > 0 && text.contains(&*fault.path));
-        let Some(fault) = fault else { return Ok(()) };
+            .find(|fault| fault.call == call && fault.left > 0 && path.contains(&*fault.path))
+    }
+
+    fn refused(&mut self, call: Call, path: &str) -> io::Result<()> {
+        let Some(fault) = self.fault(call, path) else { return Ok(()) };
         fault.left -= 1;
-        Err(io::Error::from_raw_os_error(fault.error))
+        if fault.error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(fault.error)) }
     }
 
     fn write_back_one(&mut self) -> io::Result<()> {
@@ -276,7 +285,8 @@ impl SimulatedFiles {
         Ok(())
     }
 
-    /// Refuses the next `count` calls of this kind on paths that contain `path`, with an error of the operating system.
+    /// Refuses the next `count` calls of this kind on paths that contain `path`, with an error of the operating system; 0 lets
+    /// them through, so that what is refused after it begins later.
     pub fn refuse(&self, call: Call, path: &str, error: i32, count: u64) {
         self.world.lock().faults.push(Fault { call, path: path.to_owned(), error, left: count });
     }
@@ -506,6 +516,23 @@ impl SimulatedFile {
     }
 }
 
+/// Where the pages of a mapped file come from.
+#[derive(Debug)]
+struct SimulatedDisk {
+    world: Arc<Mutex<World>>,
+    path: PathBuf,
+}
+
+impl Disk for SimulatedDisk {
+    fn is_needed(&self) -> bool {
+        self.world.lock().fault(Call::PageIn, &self.path.to_string_lossy()).is_some()
+    }
+
+    fn read(&self) -> io::Result<()> {
+        self.world.lock().refused(Call::PageIn, &self.path.to_string_lossy())
+    }
+}
+
 impl File for SimulatedFile {
     fn size(&self) -> io::Result<u64> {
         let _world = self.enter(Call::Size)?;
@@ -572,7 +599,8 @@ impl File for SimulatedFile {
 
     fn map(&self, writable: bool) -> io::Result<Mapping> {
         let _world = self.enter(Call::Map)?;
-        Mapping::new(&self.file, writable)
+        let disk = SimulatedDisk { world: Arc::clone(&self.world), path: self.path.clone() };
+        Ok(Mapping::new(&self.file, writable)?.on(Arc::new(disk)))
     }
 
     fn try_lock(&self) -> io::Result<bool> {

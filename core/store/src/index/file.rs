@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -11,6 +12,7 @@ use crate::fs::{File, FileSystem, Mapping, OpenMode};
 const HEADER: u64 = 40;
 const SLOT: u64 = 4;
 const ENTRY: u64 = 20;
+const PAGE: usize = 4096;
 /// Entries whose disk blocks are reserved together.
 const RESERVED_ENTRIES: u64 = 64 << 10;
 
@@ -62,8 +64,14 @@ pub(super) struct IndexFile {
     entries: u64,
     file: Arc<dyn File>,
     map: Mapping,
+    /// Pages that were brought into memory since they were last released, as bits.
+    reached: Vec<AtomicU64>,
     /// Guards the mapped bytes as well.
     state: RwLock<State>,
+}
+
+fn pages_of(map: &Mapping) -> Vec<AtomicU64> {
+    (0..map.size().div_ceil(64 * PAGE)).map(|_| AtomicU64::new(0)).collect()
 }
 
 #[derive(Debug)]
@@ -106,8 +114,8 @@ impl IndexFile {
             header.end_timestamp = before.end_timestamp;
         }
         let map = file.map(true)?;
-        let state = RwLock::new(State { header, reserved });
-        let index = IndexFile { path, slots, entries, file, map, state };
+        let (reached, state) = (pages_of(&map), RwLock::new(State { header, reserved }));
+        let index = IndexFile { path, slots, entries, file, map, reached, state };
         index.adding().save();
         // The size first: a name that outlives it would be a file of another size.
         index.sync()?;
@@ -137,8 +145,33 @@ impl IndexFile {
         file.reserve(0, HEADER + SLOT * slots)?;
         let reserved = HEADER + SLOT * slots + ENTRY * u64::try_from(header.count).unwrap_or(0);
         let map = file.map(true)?;
-        let state = RwLock::new(State { header, reserved });
-        Ok(IndexFile { path: path.to_path_buf(), slots, entries, file, map, state })
+        let (reached, state) = (pages_of(&map), RwLock::new(State { header, reserved }));
+        Ok(IndexFile { path: path.to_path_buf(), slots, entries, file, map, reached, state })
+    }
+
+    /// Brings bytes that lie in one page, or in two, into memory; the first touch of a page may wait for the disk.
+    fn reach(&self, at: u64, length: usize) -> io::Result<()> {
+        let start = usize::try_from(at).unwrap_or(usize::MAX);
+        for page in start / PAGE..start.saturating_add(length).div_ceil(PAGE) {
+            let Some(bits) = self.reached.get(page / 64) else { break };
+            let bit = 1 << (page % 64);
+            if bits.load(Ordering::Relaxed) & bit == 0 {
+                self.touch(page * PAGE..(page + 1) * PAGE)?;
+                bits.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn touch(&self, range: std::ops::Range<usize>) -> io::Result<()> {
+        match self.map.reach(range.clone()) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                let length = range.end.min(self.map.size()).saturating_sub(range.start);
+                self.file.read_at(&mut vec![0; length], range.start as u64)
+            }
+            other => other,
+        }
     }
 
     pub(super) fn header(&self) -> Header {
@@ -153,27 +186,29 @@ impl IndexFile {
     /// Whether every chain begins at an entry that the header counts.
     ///
     /// One that does not was changed after the header was written: the file is torn.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> io::Result<bool> {
         let state = self.state.read();
         let header = state.header;
         let bound = usize::try_from(HEADER + SLOT * self.slots).unwrap_or(usize::MAX);
+        self.touch(0..bound)?;
         // SAFETY: writers hold the lock of `state` exclusively, and it is held here.
         let slots = unsafe { self.map.slice(usize::try_from(HEADER).unwrap_or(0)..bound) };
-        slots
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .all(|slot| (0..header.count.max(1)).contains(&i32::from_be_bytes(*slot)))
+        let counted = |slot: &[u8; 4]| (0..header.count.max(1)).contains(&i32::from_be_bytes(*slot));
+        Ok(slots.as_chunks::<4>().0.iter().all(counted))
     }
 
     /// How many entries at the end are of this record.
-    pub(super) fn last_of(&self, phy: i64) -> usize {
+    pub(super) fn last_of(&self, phy: i64) -> io::Result<usize> {
         let state = self.state.read();
-        let of_record = |number: &i32| {
-            let entry: [u8; ENTRY as usize] = self.get(&state, self.entry_at(*number));
-            entry[4..12] == phy.to_be_bytes()
-        };
-        (1..state.header.count).rev().take_while(of_record).count()
+        let mut count = 0;
+        for number in (1..state.header.count).rev() {
+            let entry: [u8; ENTRY as usize] = self.get(&state, self.entry_at(number))?;
+            if entry[4..12] != phy.to_be_bytes() {
+                break;
+            }
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Number of entries.
@@ -196,32 +231,35 @@ impl IndexFile {
     }
 
     /// How many of the first `entries` entries are of records before `end` in the log.
-    pub(super) fn before(&self, entries: usize, end: u64) -> usize {
-        let behind = |entries: &usize| self.position_of(*entries).is_none_or(|at| at >= end);
-        entries - (1..=entries).rev().take_while(behind).count()
+    pub(super) fn before(&self, entries: usize, end: u64) -> io::Result<usize> {
+        for number in (1..=entries).rev() {
+            if self.position_of(number)?.is_some_and(|at| at < end) {
+                return Ok(number);
+            }
+        }
+        Ok(0)
     }
 
     /// Position of the record of an entry; `None` if there is no such entry.
-    pub(super) fn position_of(&self, number: usize) -> Option<u64> {
+    pub(super) fn position_of(&self, number: usize) -> io::Result<Option<u64>> {
         let state = self.state.read();
-        if number == 0 || number as u64 >= self.entries {
-            return None;
-        }
-        let entry: [u8; ENTRY as usize] = self.get(&state, self.entry_at(i32::try_from(number).ok()?));
+        let number = i32::try_from(number).ok().filter(|_| number != 0 && (number as u64) < self.entries);
+        let Some(number) = number else { return Ok(None) };
+        let entry: [u8; ENTRY as usize] = self.get(&state, self.entry_at(number))?;
         let [_, _, _, _, a, b, c, d, e, f, g, h, ..] = entry;
-        u64::try_from(i64::from_be_bytes([a, b, c, d, e, f, g, h])).ok()
+        Ok(u64::try_from(i64::from_be_bytes([a, b, c, d, e, f, g, h])).ok())
     }
 
     /// Keeps the first `entries` entries, which are whole, and makes everything else follow from them.
     ///
     /// `time` is when the record of the last of them was stored.
     pub(super) fn cut(&self, entries: usize, time: i64) -> io::Result<()> {
-        let end_phy = self.position_of(entries).and_then(|at| i64::try_from(at).ok()).unwrap_or(0);
+        let end_phy = self.position_of(entries)?.and_then(|at| i64::try_from(at).ok()).unwrap_or(0);
         let mut state = self.state.write();
         let mut slots = vec![0_i32; usize::try_from(self.slots).unwrap_or(0)];
         let count = i32::try_from(entries + 1).unwrap_or(i32::MAX);
         for number in 1..count {
-            let [a, b, c, d, ..] = self.get::<{ ENTRY as usize }>(&state, self.entry_at(number));
+            let [a, b, c, d, ..] = self.get::<{ ENTRY as usize }>(&state, self.entry_at(number))?;
             let slot = u64::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0) % self.slots;
             if let Some(slot) = slots.get_mut(usize::try_from(slot).unwrap_or(usize::MAX)) {
                 *slot = number;
@@ -255,22 +293,30 @@ impl IndexFile {
     }
 
     /// Bytes of the file, copied. The lock is held, for reading or writing.
-    fn get<const N: usize>(&self, _held: &State, at: u64) -> [u8; N] {
+    fn get<const N: usize>(&self, _held: &State, at: u64) -> io::Result<[u8; N]> {
+        self.reach(at, N)?;
         let start = usize::try_from(at).unwrap_or(usize::MAX);
         // SAFETY: writers hold the lock of `state` exclusively, and somebody holds it now (`_held`).
         let bytes = unsafe { self.map.slice(start..start.saturating_add(N)) };
-        bytes.first_chunk().copied().unwrap_or([0; N])
+        Ok(bytes.first_chunk().copied().unwrap_or([0; N]))
     }
 
     /// Positions of records that may have a key with this hash, newest first, at most `max`.
     ///
     /// Times are stored in whole seconds after the file's first, so the range is taken a second wider on each side.
-    pub(super) fn find(&self, hash: i32, begin: i64, end: i64, max: usize, out: &mut Vec<i64>) {
+    pub(super) fn find(
+        &self,
+        hash: i32,
+        begin: i64,
+        end: i64,
+        max: usize,
+        out: &mut Vec<i64>,
+    ) -> io::Result<()> {
         let state = self.state.read();
         let header = state.header;
-        let mut number = i32::from_be_bytes(self.get(&state, self.slot_at(hash)));
+        let mut number = i32::from_be_bytes(self.get(&state, self.slot_at(hash))?);
         while out.len() < max && number > 0 && number < header.count {
-            let entry: [u8; ENTRY as usize] = self.get(&state, self.entry_at(number));
+            let entry: [u8; ENTRY as usize] = self.get(&state, self.entry_at(number))?;
             let int =
                 |n: usize| entry.as_chunks::<4>().0.get(n).map_or(0, |field| i32::from_be_bytes(*field));
             let phy = i64::from_be_bytes([
@@ -293,6 +339,7 @@ impl IndexFile {
             }
             number = previous;
         }
+        Ok(())
     }
 
     /// Makes the file durable.
@@ -302,6 +349,8 @@ impl IndexFile {
 
     /// Takes the file's pages out of this process.
     pub(super) fn release(&self) {
+        let _nobody_touches = self.state.write();
+        self.reached.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
         self.map.release(0..self.map.size());
     }
 }
@@ -325,7 +374,7 @@ impl Adding<'_> {
     /// Adds a key; `false` if the file is full.
     ///
     /// # Errors
-    /// The disk has no room for further entries; nothing is added.
+    /// The disk has no room for further entries, or cannot give a part of the file; nothing is added.
     pub(super) fn add(&mut self, key: Key) -> io::Result<bool> {
         let header = self.state.header;
         if u64::try_from(header.count).is_ok_and(|count| count >= self.file.entries) {
@@ -339,7 +388,10 @@ impl Adding<'_> {
             self.state.reserved = to;
         }
         let slot_at = self.file.slot_at(key.hash);
-        let mut previous = i32::from_be_bytes(self.file.get(&self.state, slot_at));
+        // All that is written below, the header included.
+        self.file.reach(0, usize::try_from(HEADER).unwrap_or(0))?;
+        self.file.reach(at, usize::try_from(ENTRY).unwrap_or(0))?;
+        let mut previous = i32::from_be_bytes(self.file.get(&self.state, slot_at)?);
         if previous <= 0 || previous > header.count {
             previous = 0;
         }
@@ -437,7 +489,7 @@ mod tests {
         assert!(index.is_full());
         let find = |hash, begin, end, max| {
             let mut out = Vec::new();
-            index.find(hash, begin, end, max, &mut out);
+            index.find(hash, begin, end, max, &mut out).unwrap();
             out
         };
         assert_eq!(find(5, 0, i64::MAX, 64), [800, 600, 400, 200, 0]);

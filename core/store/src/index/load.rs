@@ -124,15 +124,17 @@ impl Index {
                 Verdict::Cut(entries) => entries,
             };
             // Of what the log has lost nothing may be found.
-            let kept = file.before(kept, log.end());
-            if kept == file.len() && (left.clean || number != count || file.is_whole()) {
+            let kept = file.before(kept, log.end()).context("read", &path)?;
+            let trusted = left.clean || number != count;
+            if kept == file.len() && (trusted || file.is_whole().context("read", &path)?) {
                 files.push(Arc::new(file));
                 continue;
             }
             whole = false;
             drop_from(files.len() + 1, "one before it was cut")?;
-            let last = file.position_of(kept);
-            let time = last.and_then(|at| log.record(at)).map(|record| record.layout().store_timestamp);
+            let last = file.position_of(kept).context("read", &path)?;
+            let record = last.map_or(Ok(None), |at| log.record(at)).context("read the log in", log.dir())?;
+            let time = record.map(|record| record.layout().store_timestamp);
             if let Some(time) = time {
                 file.cut(kept, time).context("cut", &path)?;
                 files.push(Arc::new(file));

@@ -170,6 +170,34 @@ impl LogFile {
         }
     }
 
+    /// Brings bytes of the file into memory, for which it may wait for the disk; an error if that cannot give them.
+    ///
+    /// Without this a touch of what is not in the page cache might end the process (see [`Mapping`]).
+    pub(crate) fn reach(&self, range: Range<u64>) -> io::Result<()> {
+        let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        match self.map.reach(start..end) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.read_through(range),
+            other => other,
+        }
+    }
+
+    /// Reads bytes of the file and forgets them: they are in the page cache then.
+    #[cold]
+    fn read_through(&self, range: Range<u64>) -> io::Result<()> {
+        const PIECE: u64 = 64 << 10;
+        let (file, mut piece) = (self.file()?, vec![0; 64 << 10]);
+        let mut at = range.start;
+        while at < range.end.min(self.size) {
+            let length = PIECE.min(range.end.min(self.size) - at);
+            let out = piece.get_mut(..usize::try_from(length).unwrap_or(0)).unwrap_or_default();
+            file.read_at(out, at)?;
+            at += length;
+        }
+        Ok(())
+    }
+
     /// Takes pages out of this process that lie in a range of the file.
     pub(crate) fn release(&self, range: Range<u64>) {
         if let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) {
@@ -191,6 +219,7 @@ impl LogFile {
         let mut at = range.start;
         while at < range.end {
             let end = range.end.min(at + PIECE);
+            self.reach(at..end)?;
             // A copy: the kernel must not read from the mapping of the page that it is writing to.
             let bytes = self.bytes(at..end).map(|bytes| bytes.to_vec()).unwrap_or_default();
             file.write_at(&bytes, at)?;
@@ -209,6 +238,7 @@ impl LogFile {
         const BLOCK: u64 = 4096;
         let file = self.file()?;
         let block = from.next_multiple_of(BLOCK).min(self.size);
+        self.reach(from..block)?;
         let partial = self.bytes(from..block).unwrap_or_default();
         if partial.iter().all(|byte| *byte == 0) && (block == self.size || file.next_data(block)?.is_none()) {
             return Ok(false);

@@ -1,9 +1,11 @@
 //! Walking over the records of the log in order, as recovery and index building do.
 
+use std::io;
+
 use bytes::Bytes;
 use mq_protocol::message::{MAGIC_BLANK, RecordLayout, peek};
 
-use super::CommitLog;
+use super::{CommitLog, LogFile};
 
 /// What stands at a position of the log.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub(crate) enum Step {
     End,
     /// Something that is no record.
     Broken(String),
+    /// The disk cannot give what stands here.
+    Unreadable(io::Error),
 }
 
 /// How much is checked of each record.
@@ -33,12 +37,27 @@ pub(crate) struct Walk<'a> {
     pub(crate) at: u64,
     limit: u64,
     check: Check,
+    /// Bytes before this are in memory, as far as they lie in the file of `at`.
+    reached: u64,
 }
+
+/// Bytes that are brought into memory together.
+const REACHED: u64 = 256 << 10;
 
 impl<'a> Walk<'a> {
     /// A walk from the record boundary `at` to `limit`, also over what is not published yet.
     pub(crate) fn new(log: &'a CommitLog, at: u64, limit: u64, check: Check) -> Walk<'a> {
-        Walk { log, at, limit, check }
+        Walk { log, at, limit, check, reached: 0 }
+    }
+
+    /// Brings what stands at `at` into memory, `length` bytes at least; `rest` of them are in the file.
+    fn reach(&mut self, file: &LogFile, length: u64, rest: u64) -> io::Result<()> {
+        if self.reached < self.at + length.min(rest) {
+            let end = self.at + length.max(REACHED).min(rest);
+            file.reach(self.at - file.start..end - file.start)?;
+            self.reached = end;
+        }
+        Ok(())
     }
 
     /// The next record; the walk then stands behind it. At an end or a broken record it stays before it.
@@ -50,6 +69,9 @@ impl<'a> Walk<'a> {
             let Some(file) = self.log.file_of(self.at) else { return Step::End };
             let rest = self.limit.min(file.end()) - self.at;
             let used = self.at - file.start;
+            if let Err(error) = self.reach(&file, 8, rest) {
+                return Step::Unreadable(error);
+            }
             let Some(bytes) = file.bytes(used..used + rest) else { return Step::End };
             match peek(&bytes) {
                 None => return Step::Broken(format!("{rest} bytes are left, too few for a record")),
@@ -64,7 +86,11 @@ impl<'a> Walk<'a> {
                     self.at = file.end();
                 }
                 Some((size, _)) => {
-                    file.note_read(used, u64::try_from(size).unwrap_or(0).min(rest));
+                    let size = u64::try_from(size).unwrap_or(0).min(rest);
+                    if let Err(error) = self.reach(&file, size, rest) {
+                        return Step::Unreadable(error);
+                    }
+                    file.note_read(used, size);
                     return self.record(&bytes);
                 }
             }
@@ -96,7 +122,10 @@ const SEARCHED: u64 = 1 << 20;
 /// Looks for a record that is valid in every respect from `from` on, as far as the files go.
 ///
 /// Its own position is part of a record, so a find is no accident. Holes of the files are passed over.
-pub(crate) fn find_valid(log: &CommitLog, from: u64) -> Option<(u64, RecordLayout)> {
+///
+/// # Errors
+/// The disk cannot give a part of them.
+pub(crate) fn find_valid(log: &CommitLog, from: u64) -> io::Result<Option<(u64, RecordLayout)>> {
     for file in log.files().iter().filter(|file| file.end() > from) {
         let mut at = from.max(file.start) - file.start;
         while at < file.size {
@@ -110,14 +139,17 @@ pub(crate) fn find_valid(log: &CommitLog, from: u64) -> Option<(u64, RecordLayou
             };
             let end = (at + SEARCHED).min(file.size);
             // Far enough to see a magic that begins before the end of this piece.
-            let bytes = file.bytes(at..(end + 8).min(file.size))?;
+            let range = at..(end + 8).min(file.size);
+            file.reach(range.clone())?;
+            let bytes = file.bytes(range).unwrap_or_default();
             let mut search = bytes.get(4..).unwrap_or_default();
             let mut position = file.start + at;
             while let Some(found) = find_magic(search) {
                 position += found as u64;
-                if let Step::Record { at, layout, .. } = Walk::new(log, position, u64::MAX, Check::All).step()
-                {
-                    return Some((at, layout));
+                match Walk::new(log, position, u64::MAX, Check::All).step() {
+                    Step::Record { at, layout, .. } => return Ok(Some((at, layout))),
+                    Step::Unreadable(error) => return Err(error),
+                    Step::End | Step::Broken(_) => {}
                 }
                 position += 1;
                 search = search.get(found + 1..).unwrap_or_default();
@@ -125,7 +157,7 @@ pub(crate) fn find_valid(log: &CommitLog, from: u64) -> Option<(u64, RecordLayou
             at = end;
         }
     }
-    None
+    Ok(None)
 }
 
 /// Where the bytes that both record magics begin with stand first.
