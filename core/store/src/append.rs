@@ -230,7 +230,7 @@ impl Shared {
         let prepared = self.prepare(record)?;
         self.check_size(prepared.size)?;
         let now = self.config.clock.now_millis();
-        let mut tip = self.tip.lock();
+        let mut tip = self.tip.append()?;
         self.gate.check(1)?;
         self.log.make_room(&mut tip.writer, prepared.size).map_err(Shared::no_room)?;
         tip.timestamp = tip.timestamp.max(now);
@@ -267,7 +267,7 @@ impl Shared {
             (self.queues.get_or_create(first.topic, first.queue_id), is_queued(first.sys_flag));
         let mut all = Vec::with_capacity(records.len());
         let now = self.config.clock.now_millis();
-        let mut tip = self.tip.lock();
+        let mut tip = self.tip.append()?;
         self.gate.check(records.len())?;
         self.log.make_room(&mut tip.writer, total).map_err(Shared::no_room)?;
         tip.timestamp = tip.timestamp.max(now);

@@ -136,6 +136,9 @@ pub struct StoreConfig {
     pub reserve_ahead: u64,
     /// Ours: how many consume queue files are open at a time.
     pub open_queue_files: usize,
+    /// How long an append may keep others waiting, because the disk does not take its page, before those are refused
+    /// (`osPageCacheBusyTimeOutMills`).
+    pub os_page_cache_busy_timeout: Duration,
     /// Ours: queue entries that may wait for being written before the store refuses messages (24 bytes each).
     pub max_pending_units: usize,
     /// Source of store timestamps.
@@ -178,6 +181,7 @@ impl Default for StoreConfig {
             accept_damaged_log: false,
             reserve_ahead: 16 << 20,
             open_queue_files: 256,
+            os_page_cache_busy_timeout: Duration::from_secs(1),
             max_pending_units: 1 << 20,
             clock: Arc::new(SystemClock),
             file_system: Arc::new(RealFileSystem),

@@ -76,6 +76,11 @@ pub enum AppendError {
     Queues(Arc<str>),
     #[error("{0} consume queue entries wait for the disk, which is too slow; try again")]
     Busy(usize),
+    #[error(
+        "an append has waited for the disk for {held} ms, longer than osPageCacheBusyTimeOutMills, and this one {waited} ms \
+         for it; try again"
+    )]
+    PageCache { held: u64, waited: u64, waiting: usize },
     #[error("the store failed earlier and takes no more writes: {0}")]
     Failed(Arc<str>),
     #[error("the store is closed")]

@@ -29,6 +29,7 @@ mod recovery;
 mod retention;
 mod shared;
 mod store;
+mod tip;
 mod workers;
 
 pub use append::Appended;

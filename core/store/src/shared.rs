@@ -19,6 +19,7 @@ use crate::lock::DirLock;
 use crate::log::{CommitLog, LogWriter};
 use crate::queue::{Queue, QueueFiles, QueueTable};
 use crate::recovery::RecoveryReport;
+use crate::tip::AppendLock;
 
 /// A message that can be read from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub(crate) struct Shared {
     pub(crate) queues: QueueTable,
     pub(crate) queue_files: QueueFiles,
     pub(crate) index: Index,
-    pub(crate) tip: Mutex<Tip>,
+    pub(crate) tip: AppendLock,
     pub(crate) gate: Gate,
     pub(crate) flush: Arc<Flush>,
     pub(crate) bells: Arc<Bells>,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use mq_protocol::message::{MessageRecord, NewRecord};
 use parking_lot::{Mutex, RwLock};
@@ -25,6 +26,7 @@ use crate::queue::{QueueFiles, QueueTable};
 use crate::read::{Read, ReadRequest};
 use crate::recovery::{Recovered, Recovery, RecoveryReport, abort_path, check_supported, create_abort};
 use crate::shared::{Arrival, Progress, Shared, Tip};
+use crate::tip::AppendLock;
 use crate::workers::QueueWriter;
 
 /// An open store. Clones share it; it closes when [`close`](Store::close) is called or the last clone is dropped.
@@ -130,7 +132,10 @@ impl Store {
         let shared = Arc::new(Shared {
             flush: Arc::new(Flush::new(end, config.sync_flush_timeout, Arc::clone(&bells))),
             gate: Gate::new(config.disk_space_warning_level_ratio, config.max_pending_units),
-            tip: Mutex::new(Tip { writer, timestamp, ..Tip::default() }),
+            tip: AppendLock::new(
+                Tip { writer, timestamp, ..Tip::default() },
+                config.os_page_cache_busy_timeout,
+            ),
             queue_writer: Mutex::new(QueueWriter::new(end, timestamp, unsynced)),
             expired_before: AtomicU64::new(0),
             index_synced: AtomicU64::new(index.at()),
@@ -360,6 +365,12 @@ impl Store {
             store_disk,
             recovery: shared.recovery.clone(),
         }
+    }
+
+    /// How long the append that is at work now has held the append lock; zero if there is none. Does not wait.
+    #[must_use]
+    pub fn append_lock_held(&self) -> Duration {
+        self.shared().tip.held()
     }
 
     /// A file of the `config` directory, such as `topics.json`.

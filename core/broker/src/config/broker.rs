@@ -81,6 +81,13 @@ settings! {
         clean_resource_interval: u64 = 10_000, "cleanResourceInterval", AtStart, 10..=86_400_000;
         /// Part of the memory in percent that the newest messages are taken to occupy; older ones count as on disk.
         access_message_in_memory_max_ratio: u32 = 40, "accessMessageInMemoryMaxRatio", AtStart, 1..=100;
+        /// How long one message may wait for the disk while others wait for it, in milliseconds, before these are answered with
+        /// SYSTEM_BUSY.
+        os_page_cache_busy_time_out_mills: u64 = 1_000, "osPageCacheBusyTimeOutMills", AtStart, 1..=3_600_000;
+        /// Whether sends that have waited here for long are answered with SYSTEM_BUSY instead of being stored.
+        broker_fast_failure_enable: bool = true, "brokerFastFailureEnable", Live;
+        /// How long that is, in milliseconds, from their arrival on.
+        wait_time_mills_in_send_queue: u64 = 200, "waitTimeMillsInSendQueue", Live, 0..=3_600_000;
         /// Start although the log is damaged in its middle, and lose what follows; our own setting.
         accept_damaged_log: bool = false, "acceptDamagedLog", AtStart;
         /// Delays of the levels 1, 2, 3 … of delayed messages and of retries.
@@ -228,6 +235,7 @@ impl BrokerConfig {
             delete_file_batch_max: self.delete_file_batch_max,
             clean_resource_interval: Duration::from_millis(self.clean_resource_interval),
             access_in_memory_max_ratio: percent(self.access_message_in_memory_max_ratio),
+            os_page_cache_busy_timeout: Duration::from_millis(self.os_page_cache_busy_time_out_mills),
             accept_damaged_log: self.accept_damaged_log,
             max_pending_units: self.max_pending_queue_entries,
             clock,

@@ -78,10 +78,10 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
     set("commitLogDiskRatio", ratio(store.commit_log_disk));
     set("consumeQueueDiskRatio", ratio(store.store_disk));
     set("dispatchBehindBytes", store.max_physical_offset.saturating_sub(store.indexed).to_string());
+    set("pageCacheLockTimeMills", state.store.append_lock_held().as_millis().to_string());
     // Appends are committed at once, and requests do not queue for threads: nothing ever waits there.
     for key in [
         "remainHowManyDataToCommit",
-        "pageCacheLockTimeMills",
         "timerReadBehind",
         "timerOffsetBehind",
         "timerCongestNum",

@@ -28,15 +28,16 @@ pub(crate) use properties::Stamps;
 pub(super) const OWN_MAX_RECONSUME_TIMES: i32 = 121;
 
 pub(super) fn send_v1(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let Call { request, peer, scratch, .. } = call;
+    let Call { request, peer, scratch, arrived, unanswered, .. } = call;
     let header: SendMessageRequest<'_> = request.header()?;
-    Send { state, request, peer, header }.run(scratch)
+    Send { state, request, peer, header, arrived: *arrived, unanswered: *unanswered }.run(scratch)
 }
 
 pub(super) fn send_v2(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let Call { request, peer, scratch, .. } = call;
+    let Call { request, peer, scratch, arrived, unanswered, .. } = call;
     let header: SendMessageRequestV2<'_> = request.header()?;
-    Send { state, request, peer, header: header.into() }.run(scratch)
+    Send { state, request, peer, header: header.into(), arrived: *arrived, unanswered: *unanswered }
+        .run(scratch)
 }
 
 /// One send and what belongs to it.
@@ -45,6 +46,8 @@ struct Send<'a> {
     request: &'a Frame,
     peer: &'a Arc<Peer>,
     header: SendMessageRequest<'a>,
+    arrived: Instant,
+    unanswered: usize,
 }
 
 /// What is stored, for the answer.
@@ -61,6 +64,7 @@ struct Stored<'a> {
 impl<'a> Send<'a> {
     fn run(&self, scratch: &mut Scratch) -> Result<Reply, Refusal> {
         let began = Instant::now();
+        self.check_wait(began)?;
         let topic = self.checked_topic()?;
         let queue_id = self.checked_queue(&topic)?;
         let stored = if self.header.batch == Some(true) {
@@ -72,6 +76,24 @@ impl<'a> Send<'a> {
         let stored = stored.inspect_err(|_| stats.put_failed.add(1))?;
         stats.put_took(began.elapsed());
         Ok(self.answer(stored, scratch))
+    }
+
+    /// Refuses a send that others, which were stalled, have kept waiting: its sender may have given up
+    /// (`BrokerFastFailure`).
+    fn check_wait(&self, now: Instant) -> Result<(), Refusal> {
+        let waited = now.saturating_duration_since(self.arrived).as_millis();
+        let config = self.state.config();
+        if waited < u128::from(config.wait_time_mills_in_send_queue) || !config.broker_fast_failure_enable {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ResponseCode::SYSTEM_BUSY,
+            format!(
+                "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: {waited}ms, \
+                 size of queue: {}",
+                self.unanswered
+            ),
+        ))
     }
 
     /// The topic to store in, made if that is allowed (`msgCheck`).

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -65,6 +66,8 @@ struct Connection<'a, D> {
     allowance: Allowance,
     /// Room for the next read; follows what reads bring.
     read_size: usize,
+    /// When the newest bytes of `input` were read, or could be looked at again.
+    arrived: Instant,
     /// Whether requests wait in `input` or `letters` because too much output waits.
     held_back: bool,
     letters: VecDeque<Letter>,
@@ -86,6 +89,7 @@ pub(super) async fn run<D: Dispatch>(
         input: BytesMut::new(),
         allowance,
         read_size: READ_MIN,
+        arrived: Instant::now(),
         held_back: false,
         letters: VecDeque::new(),
         output: Output::default(),
@@ -158,8 +162,12 @@ impl<D: Dispatch> Connection<'_, D> {
 
     /// Does what other tasks left to do for this connection.
     fn handle_letters(&mut self) {
-        self.held_back = false;
         self.peer.take_letters(&mut self.letters);
+        if self.held_back || !self.letters.is_empty() {
+            // What has waited on purpose, or for the peer to read its answers, has not waited for us.
+            self.arrived = Instant::now();
+        }
+        self.held_back = false;
         while !self.is_full() {
             match self.letters.pop_front() {
                 Some(Letter::Send(frame)) => self.output.push(&frame),
@@ -235,7 +243,14 @@ impl<D: Dispatch> Connection<'_, D> {
             self.output.push(&busy.answer(&request));
             return;
         }
-        let mut call = Call { request, peer: self.peer, scratch: &mut self.scratch, resumed };
+        let mut call = Call {
+            request,
+            peer: self.peer,
+            scratch: &mut self.scratch,
+            arrived: self.arrived,
+            unanswered: self.later.len(),
+            resumed,
+        };
         let reply = self.dispatch.dispatch(&mut call);
         if oneway {
             return;
@@ -295,6 +310,7 @@ impl<D: Dispatch> Connection<'_, D> {
 
     fn note_read(&mut self) {
         self.peer.note_activity();
+        self.arrived = Instant::now();
         let spare = self.input.capacity() - self.input.len();
         if spare == 0 {
             self.read_size = (self.read_size * 2).min(READ_MAX);

@@ -1,6 +1,7 @@
 //! One request and what comes of it: the types between the connections and the handlers.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -33,6 +34,10 @@ pub(crate) struct Call<'a> {
     pub(crate) peer: &'a Arc<Peer>,
     /// Buffers of this connection that handlers use again and again.
     pub(crate) scratch: &'a mut Scratch,
+    /// When it was read, or when what it had to wait for had happened.
+    pub(crate) arrived: Instant,
+    /// Requests of its connection that wait for their answer.
+    pub(crate) unanswered: usize,
     /// The request was held and what it waited for may have happened; it must not be held again.
     pub(crate) resumed: bool,
 }

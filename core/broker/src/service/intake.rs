@@ -80,7 +80,7 @@ impl Intake {
 /// What a sender is told when the store does not take its message.
 pub(crate) fn refusal(error: AppendError) -> Refusal {
     let code = match error {
-        AppendError::Busy(_) => ResponseCode::SYSTEM_BUSY,
+        AppendError::Busy(_) | AppendError::PageCache { .. } => ResponseCode::SYSTEM_BUSY,
         AppendError::NoSpace(_)
         | AppendError::DiskFull(_)
         | AppendError::Queues(_)
@@ -93,6 +93,35 @@ pub(crate) fn refusal(error: AppendError) -> Refusal {
             code,
             format!("[PC_SYNCHRONIZED]broker busy, start flow control for a while: {error}"),
         ),
+        // Refused at once, or after a wait (`DefaultMessageStore.isOSPageCacheBusy`, `BrokerFastFailure`).
+        AppendError::PageCache { waited: 0, .. } => {
+            Refusal::new(code, "[PC_SYNCHRONIZED]broker busy, start flow control for a while")
+        }
+        AppendError::PageCache { waited, waiting, .. } => Refusal::new(
+            code,
+            format!(
+                "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: {waited}ms, \
+                 size of queue: {waiting}"
+            ),
+        ),
         error => Refusal::new(code, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stalled_disk_is_said_in_apaches_words() {
+        let busy = |waited| refusal(AppendError::PageCache { held: 1500, waited, waiting: 7 });
+        assert_eq!(busy(0).code, ResponseCode::SYSTEM_BUSY);
+        assert_eq!(busy(0).remark, "[PC_SYNCHRONIZED]broker busy, start flow control for a while");
+        assert_eq!(busy(1010).code, ResponseCode::SYSTEM_BUSY);
+        assert_eq!(
+            busy(1010).remark,
+            "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: 1010ms, \
+             size of queue: 7"
+        );
     }
 }

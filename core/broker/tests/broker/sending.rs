@@ -103,6 +103,31 @@ async fn refusals_come_in_apaches_order_with_apaches_codes() {
 }
 
 #[tokio::test]
+async fn a_send_that_has_waited_too_long_is_refused() {
+    within(async {
+        let broker = TestBroker::start_with(|config| {
+            // Whatever comes has waited for no time at least.
+            config.set("waitTimeMillsInSendQueue", "0").unwrap();
+        })
+        .await;
+        let mut c = broker.client().await;
+        c.create_topic("T", 1).await;
+        let busy = c.call(send_request("T", 0, "", b"late")).await;
+        assert_eq!(busy.response_code(), ResponseCode::SYSTEM_BUSY);
+        let told = "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: ";
+        assert!(busy.remark.starts_with(told), "{}", busy.remark);
+        assert_eq!(c.max_offset("T", 0).await, 0);
+        let set =
+            |text: &str| Frame::bare_request(RequestCode::UPDATE_BROKER_CONFIG).with_body(text.to_owned());
+        c.ok(set("brokerFastFailureEnable=false")).await;
+        assert_eq!(c.send("T", 0, "", b"late").await.queue_offset, 0);
+        c.ok(set("brokerFastFailureEnable=true\nwaitTimeMillsInSendQueue=600000")).await;
+        assert_eq!(c.send("T", 0, "", b"in time").await.queue_offset, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn topics_are_made_after_tbw102() {
     within(async {
         let broker = TestBroker::start().await;
