@@ -13,6 +13,7 @@ import json
 import shutil
 import struct
 import subprocess
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,34 @@ def test_from_broker_to_broker(java: Peer, go: Peer, work: Path, unique: str, ch
             else:
                 it.kill()
                 assert (data / "abort").exists()
+
+
+def without_crc(data: Path, log_file: int) -> list[int]:
+    """Offsets of the records that do not end in a right `__CRC32#`."""
+    wrong = []
+    for record in store.read_log(data)[0]:
+        start = record.offset // log_file * log_file
+        raw = (data / "commitlog" / f"{start:020}").read_bytes()[record.offset - start :][: record.size]
+        digits = str(zlib.crc32(raw[:-20]) & 0x7FFFFFFF)[::-1].ljust(10, "0")
+        if raw[-20:] != b"__CRC32#\x01" + digits.encode() + b"\x02":
+            wrong.append(record.offset)
+    return wrong
+
+
+@pytest.mark.parametrize("chain", ["apache-5.5.0-to-libmq-to-apache-5.5.0", "libmq-to-apache-5.5.0-to-libmq"])
+def test_records_that_end_in_a_crc_go_over(java: Peer, go: Peer, work: Path, unique: str, chain: str) -> None:
+    """Both write the property, and both demand it of what the other has written, in a log that is scanned from its start."""
+    data, journal = work / "store", Journal(java, go, unique)
+    conf = CONF | {"enabledAppendPropCRC": "true", "forceVerifyPropCRC": "true"}
+    for number, kind in enumerate(chain.split("-to-")):
+        with running(kind, work, data, conf, java) as it:
+            if number:
+                journal.check(it)
+            journal.write(it, exactly_once=number == 0)
+            it.kill()
+        log_file = next((data / "commitlog").iterdir()).stat().st_size
+        assert len(store.read_log(data)[0]) > 20 * (number + 1)
+        assert without_crc(data, log_file) == [], kind
 
 
 @pytest.mark.parametrize(("kind", "name"), [("apache-5.5.0", "killed"), ("libmq", "clean"), ("libmq", "killed")])

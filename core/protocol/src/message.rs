@@ -8,6 +8,9 @@ use crate::id::{body_crc, offset_msg_id};
 use crate::property;
 
 pub mod batch;
+mod prop_crc;
+
+pub use prop_crc::PROP_CRC_LENGTH;
 
 /// Magic of a record with a one-byte topic length.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
@@ -67,6 +70,12 @@ pub enum RecordError {
     Port(i32),
     #[error("body CRC is {found:#010x}, the record says {stored:#010x}")]
     Crc { stored: u32, found: u32 },
+    #[error("the CRC of the record is {found}, its property __CRC32# says {}", said(*.stored))]
+    PropCrc { stored: Option<u64>, found: u32 },
+}
+
+fn said(stored: Option<u64>) -> String {
+    stored.map_or_else(|| "no number".to_owned(), |stored| stored.to_string())
 }
 
 /// The fixed fields of a record and where its variable parts stand.
@@ -374,7 +383,12 @@ impl NewRecord<'_> {
 
     /// Writes the record. Lengths must have been checked: topic ≤ 32767 bytes, properties ≤ 32767 bytes.
     pub fn encode(&self, place: Place, out: &mut impl BufMut) {
-        out.put_u32(u32::try_from(self.encoded_len()).unwrap_or(u32::MAX));
+        self.encode_before(place, 0, out);
+    }
+
+    /// Writes the record but for `more` bytes of properties, which follow.
+    fn encode_before(&self, place: Place, more: usize, out: &mut impl BufMut) {
+        out.put_u32(u32::try_from(self.encoded_len() + more).unwrap_or(u32::MAX));
         out.put_u32(if self.is_v2() { MAGIC_V2 } else { MAGIC_V1 });
         out.put_u32(self.body_crc);
         out.put_i32(self.queue_id);
@@ -396,7 +410,7 @@ impl NewRecord<'_> {
             out.put_u8(u8::try_from(self.topic.len()).unwrap_or(u8::MAX));
         }
         out.put_slice(self.topic.as_bytes());
-        out.put_u16(u16::try_from(self.properties.len()).unwrap_or(u16::MAX));
+        out.put_u16(u16::try_from(self.properties.len() + more).unwrap_or(u16::MAX));
         out.put_slice(self.properties.as_bytes());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-const NAME_END: char = '\u{1}';
-const VALUE_END: char = '\u{2}';
+pub(crate) const NAME_END: char = '\u{1}';
+pub(crate) const VALUE_END: char = '\u{2}';
 
 /// Longest properties text in bytes (its length is a signed 16-bit number).
 pub const MAX_PROPERTIES: usize = i16::MAX as usize;

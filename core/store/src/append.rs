@@ -113,15 +113,19 @@ impl Shared {
         if record.body.len() > self.config.max_message_size {
             return Err(AppendError::Body { size: record.body.len(), max: self.config.max_message_size });
         }
-        if record.properties.len() > MAX_PROPERTIES {
-            return Err(AppendError::Properties { size: record.properties.len(), max: MAX_PROPERTIES });
+        let more = if self.config.append_prop_crc { record.prop_crc_room() } else { 0 };
+        if record.properties.len() + more > MAX_PROPERTIES {
+            return Err(AppendError::Properties {
+                size: record.properties.len() + more,
+                max: MAX_PROPERTIES,
+            });
         }
         if record.sys_flag & sys_flag::INNER_BATCH != 0 {
             return Err(AppendError::InnerBatch);
         }
         let queue = self.queues.get_or_create(record.topic, record.queue_id);
         Ok(Prepared {
-            size: record.encoded_len() as u64,
+            size: (record.encoded_len() + more) as u64,
             queued: is_queued(record.sys_flag),
             tags: tags_of(&self.config.delay_levels, queue.scheduled, record.properties),
             queue,
@@ -151,7 +155,13 @@ impl Shared {
         let store_timestamp = tip.timestamp;
         let position = i64::try_from(physical_offset).unwrap_or(i64::MAX);
         let place = Place { queue_offset, physical_offset: position, store_timestamp };
-        self.log.write(&mut tip.writer, prepared.size, |out| record.encode(place, out));
+        self.log.write(&mut tip.writer, prepared.size, |out| {
+            if self.config.append_prop_crc {
+                record.encode_with_crc(place, out);
+            } else {
+                record.encode(place, out);
+            }
+        });
         let size = usize::try_from(prepared.size).unwrap_or(usize::MAX);
         Appended { physical_offset, size, end, queue_offset, store_timestamp }
     }

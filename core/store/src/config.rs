@@ -130,6 +130,11 @@ pub struct StoreConfig {
     pub delete_file_batch_max: usize,
     /// Pause between two rounds (`cleanResourceInterval`).
     pub clean_resource_interval: Duration,
+    /// Whether each record ends with a CRC of all that stands before it (`enabledAppendPropCRC`); then recovery also compares
+    /// it where one is. Messages of clients may hold such a property by accident where this is off.
+    pub append_prop_crc: bool,
+    /// Whether recovery takes a record without that CRC for damage (`forceVerifyPropCRC`).
+    pub force_verify_prop_crc: bool,
     /// Ours: whether a log that is damaged in its durable part is cut there instead of refused.
     pub accept_damaged_log: bool,
     /// Ours: how many bytes of the log have disk blocks before they are needed.
@@ -178,6 +183,8 @@ impl Default for StoreConfig {
             disk_space_warning_level_ratio: 90,
             delete_file_batch_max: 10,
             clean_resource_interval: Duration::from_secs(10),
+            append_prop_crc: false,
+            force_verify_prop_crc: false,
             accept_damaged_log: false,
             reserve_ahead: 16 << 20,
             open_queue_files: 256,

@@ -36,6 +36,8 @@ pub(crate) struct CommitLog {
     dir: PathBuf,
     pub(crate) file_size: u64,
     reserve_ahead: u64,
+    verify_prop_crc: bool,
+    force_prop_crc: bool,
     files: RwLock<VecDeque<Arc<LogFile>>>,
     prepared: Mutex<Prepared>,
     /// End of the last complete record. Stored with release order after the record is written.
@@ -106,6 +108,8 @@ impl CommitLog {
             dir,
             file_size: size,
             reserve_ahead: config.reserve_ahead,
+            verify_prop_crc: config.append_prop_crc || config.force_verify_prop_crc,
+            force_prop_crc: config.force_verify_prop_crc,
             files: RwLock::new(files),
             prepared: Mutex::default(),
             end: AtomicU64::new(end),

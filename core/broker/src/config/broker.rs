@@ -88,6 +88,10 @@ settings! {
         broker_fast_failure_enable: bool = true, "brokerFastFailureEnable", Live;
         /// How long that is, in milliseconds, from their arrival on.
         wait_time_mills_in_send_queue: u64 = 200, "waitTimeMillsInSendQueue", Live, 0..=3_600_000;
+        /// Whether each stored message ends with a CRC of all that stands before it (5.2 and later).
+        enabled_append_prop_crc: bool = false, "enabledAppendPropCRC", AtStart;
+        /// Whether a start takes messages without that CRC for damaged: not for a store that has older messages.
+        force_verify_prop_crc: bool = false, "forceVerifyPropCRC", AtStart;
         /// Start although the log is damaged in its middle, and lose what follows; our own setting.
         accept_damaged_log: bool = false, "acceptDamagedLog", AtStart;
         /// Delays of the levels 1, 2, 3 … of delayed messages and of retries.
@@ -236,6 +240,8 @@ impl BrokerConfig {
             clean_resource_interval: Duration::from_millis(self.clean_resource_interval),
             access_in_memory_max_ratio: percent(self.access_message_in_memory_max_ratio),
             os_page_cache_busy_timeout: Duration::from_millis(self.os_page_cache_busy_time_out_mills),
+            append_prop_crc: self.enabled_append_prop_crc,
+            force_verify_prop_crc: self.force_verify_prop_crc,
             accept_damaged_log: self.accept_damaged_log,
             max_pending_units: self.max_pending_queue_entries,
             clock,

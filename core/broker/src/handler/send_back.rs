@@ -56,6 +56,8 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     };
 
     let mut properties = Properties::parse(record.properties());
+    // It covers the record that is read, not the one that is made of it.
+    properties.remove(key::PROP_CRC);
     let origin_id = properties.get(key::ORIGIN_MESSAGE_ID).map(str::to_owned);
     let origin_id = origin_id.unwrap_or_else(|| match header.origin_msg_id {
         Some(id) if !id.is_empty() => id.to_owned(),

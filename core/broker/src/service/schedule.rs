@@ -208,6 +208,8 @@ impl Schedule {
         }
         // DELAY, REAL_TOPIC and REAL_QID stay visible, as consumers see them from Apache's broker.
         let mut properties = Properties::parse(record.properties());
+        // It covers the record that is read, not the one that is made of it.
+        properties.remove(key::PROP_CRC);
         // Both are free of separators.
         let _ = properties.set(key::WAIT, "false");
         let layout = record.layout();

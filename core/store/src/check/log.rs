@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mq_protocol::message::{MAGIC_BLANK, RecordLayout, peek};
-use mq_protocol::property::key;
 
 use super::fault::{Fault, Findings};
 use crate::config::{StoreConfig, file_name, file_position};
@@ -17,8 +16,6 @@ const WINDOW: usize = 1 << 20;
 const MAX_RECORD: usize = 64 << 20;
 /// The bytes that both record magics begin with.
 const MAGIC: [u8; 3] = [0xDA, 0xA3, 0x20];
-/// Length of the property that holds a record's CRC: name, 0x01, ten digits, 0x02.
-const PROP_CRC_LENGTH: usize = 20;
 
 /// One file of the log as the directory shows it.
 #[derive(Clone, Debug)]
@@ -242,31 +239,6 @@ fn valid(at: u64, bytes: &[u8]) -> Result<RecordLayout, String> {
         return Err(format!("the record says that it stands at {}", layout.physical_offset));
     }
     layout.check_body(bytes).map_err(|error| error.to_string())?;
-    check_property_crc(&layout, bytes)?;
+    layout.check_prop_crc(bytes).map_err(|error| error.to_string())?;
     Ok(layout)
-}
-
-/// Compares a record with the CRC in its last property, if it has one (`enabledAppendPropCRC`).
-fn check_property_crc(layout: &RecordLayout, bytes: &[u8]) -> Result<(), String> {
-    let Some((head, last)) = bytes.split_at_checked(bytes.len().saturating_sub(PROP_CRC_LENGTH)) else {
-        return Ok(());
-    };
-    let name = key::PROP_CRC.as_bytes();
-    let digits = last
-        .strip_prefix(name)
-        .and_then(|rest| rest.strip_prefix(&[1]))
-        .and_then(|rest| rest.strip_suffix(&[2]));
-    let Some(digits) = digits.filter(|_| layout.properties(bytes).len() >= PROP_CRC_LENGTH) else {
-        return Ok(());
-    };
-    // The least significant digit stands first.
-    let stored = digits.iter().rev().try_fold(0_u64, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
-    });
-    let found = u64::from(mq_protocol::id::body_crc(head));
-    if stored == Some(found) {
-        Ok(())
-    } else {
-        Err(format!("the CRC of the record is {found}, its property {} says otherwise", key::PROP_CRC))
-    }
 }

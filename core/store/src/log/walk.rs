@@ -23,7 +23,8 @@ pub(crate) enum Step {
 /// How much is checked of each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// Layout, stored position and body CRC (`checkMessageAndReturnSize`).
+    /// Layout, stored position and body CRC, with `enabledAppendPropCRC` also the CRC of the whole record where it has one
+    /// (`checkMessageAndReturnSize`).
     All,
     /// Layout and stored position.
     Layout,
@@ -105,10 +106,17 @@ impl<'a> Walk<'a> {
         if u64::try_from(layout.physical_offset) != Ok(self.at) {
             return Step::Broken(format!("the record says that it stands at {}", layout.physical_offset));
         }
-        if self.check == Check::All
-            && let Err(error) = layout.check_body(bytes)
-        {
-            return Step::Broken(error.to_string());
+        if self.check == Check::All {
+            let whole = || if self.log.verify_prop_crc { layout.check_prop_crc(bytes) } else { Ok(true) };
+            match layout.check_body(bytes).and_then(|()| whole()) {
+                Err(error) => return Step::Broken(error.to_string()),
+                Ok(false) if self.log.force_prop_crc => {
+                    return Step::Broken(
+                        "the record has no property __CRC32#, which forceVerifyPropCRC demands".to_owned(),
+                    );
+                }
+                Ok(_) => {}
+            }
         }
         let at = self.at;
         self.at += layout.total_size as u64;
