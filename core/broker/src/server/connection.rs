@@ -216,7 +216,14 @@ impl<D: Dispatch> Connection<'_, D> {
             }
             answer
         };
-        let mut call = Call { request, peer: self.peer, scratch: &mut self.scratch, resumed: false };
+        let mut call = Call {
+            request,
+            peer: self.peer,
+            scratch: &mut self.scratch,
+            arrived: self.arrived,
+            unanswered: self.later.len(),
+            resumed: false,
+        };
         match self.dispatch.dispatch(&mut call) {
             _ if call.request.is_oneway() => {}
             Ok(Reply::Now(answer)) => push(&mut self.output, say(answer)),
