@@ -23,6 +23,7 @@ mod peer;
 use budget::{Budget, Share, Unanswered};
 use connection::Allowance;
 pub(crate) use exchange::{Answer, Call, Dispatch, Refusal, Reply, Scratch, reply};
+pub(crate) use output::Output;
 pub(crate) use peer::{InvokeError, Peer, PeerId};
 
 /// What a listening port allows.

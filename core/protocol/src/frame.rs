@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::header::Fields;
 use crate::{Header, HeaderError, RequestCode, ResponseCode, VERSION};
 
 mod binary;
@@ -263,21 +264,61 @@ impl Frame {
     ///
     /// A code that the binary header cannot hold is written as JSON.
     pub fn encode_head(&self, body_length: usize, out: &mut BytesMut) {
+        self.encode_fields(body_length, out, |_| ());
+    }
+
+    /// The same with a typed header's fields behind the frame's own, which spares keeping them in the frame.
+    pub fn encode_head_with<'a, H: Header<'a>>(&self, header: &H, body_length: usize, out: &mut BytesMut) {
+        self.encode_fields(body_length, out, |fields| header.write(fields));
+    }
+
+    fn encode_fields(&self, body_length: usize, out: &mut BytesMut, more: impl FnOnce(&mut FieldWriter<'_>)) {
         let start = out.len();
         out.put_u64(0);
         let fits = i16::try_from(self.code).is_ok();
-        let encoding = if self.encoding == Encoding::Binary && fits {
-            binary::encode(self, out);
-            1_u32
-        } else {
-            json::encode(self, out);
-            0
+        let encoding =
+            if self.encoding == Encoding::Binary && fits { Encoding::Binary } else { Encoding::Json };
+        let before = match encoding {
+            Encoding::Binary => binary::encode_before_fields(self, out),
+            Encoding::Json => json::encode_before_fields(self, out),
+        };
+        let mut fields = FieldWriter { out, encoding, empty: true };
+        for (name, value) in self.ext.iter() {
+            fields.add(name, value);
+        }
+        more(&mut fields);
+        let word = match encoding {
+            Encoding::Binary => {
+                binary::encode_after_fields(before, out);
+                1_u32
+            }
+            Encoding::Json => {
+                json::encode_after_fields(self, out);
+                0
+            }
         };
         let header_length = out.len() - start - 8;
         let length = u32::try_from(4 + header_length + body_length).unwrap_or(u32::MAX);
-        let word = (encoding << 24) | (u32::try_from(header_length).unwrap_or(u32::MAX) & 0x00FF_FFFF);
+        let word = (word << 24) | (u32::try_from(header_length).unwrap_or(u32::MAX) & 0x00FF_FFFF);
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
         out[start + 4..start + 8].copy_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// Writes fields behind each other to the wire.
+struct FieldWriter<'a> {
+    out: &'a mut BytesMut,
+    encoding: Encoding,
+    empty: bool,
+}
+
+impl Fields for FieldWriter<'_> {
+    fn add(&mut self, name: &str, value: &str) {
+        match self.encoding {
+            Encoding::Binary => binary::encode_field(name, value, self.out),
+            Encoding::Json => json::encode_field(self.empty, name, value, self.out),
+        }
+        self.empty = false;
     }
 }
 
@@ -355,5 +396,21 @@ mod tests {
         frame.encode(&mut out);
         let back = Frame::decode(&mut out, MAX_FRAME).unwrap().unwrap();
         assert_eq!((back.code, back.encoding), (200_050, Encoding::Json));
+    }
+
+    #[test]
+    fn a_typed_header_is_written_as_if_the_frame_had_its_fields() {
+        for encoding in [Encoding::Json, Encoding::Binary] {
+            for fields in 0..3 {
+                let mut frame = Frame::bare_request(RequestCode::GET_ROUTEINFO_BY_TOPIC);
+                frame.encoding = encoding;
+                (0..fields).for_each(|n| frame.ext.push(&format!("own{n}"), "\"1\""));
+                let header = GetRouteInfoRequest { topic: "T\u{1}", accept_standard_json_only: Some(true) };
+                let (mut direct, mut copied) = (BytesMut::new(), BytesMut::new());
+                frame.encode_head_with(&header, 7, &mut direct);
+                frame.with_header(&header).encode_head(7, &mut copied);
+                assert_eq!(direct, copied);
+            }
+        }
     }
 }

@@ -31,13 +31,25 @@ pub trait Header<'a>: Sized {
     fn read(ext: &'a ExtFields) -> Result<Self, HeaderError>;
 
     /// Adds the header's fields; absent optional ones are left out.
-    fn write(&self, ext: &mut ExtFields);
+    fn write(&self, fields: &mut impl Fields);
+}
+
+/// What the fields of a typed header are written to: the fields of a frame, or the wire itself.
+pub trait Fields {
+    /// Adds a field.
+    fn add(&mut self, name: &str, value: &str);
+}
+
+impl Fields for ExtFields {
+    fn add(&mut self, name: &str, value: &str) {
+        self.push(name, value);
+    }
 }
 
 /// A type that a header field can have.
 pub(crate) trait Field<'a>: Sized {
     fn read(text: Option<&'a str>, name: &'static str) -> Result<Self, HeaderError>;
-    fn write(&self, name: &'static str, ext: &mut ExtFields);
+    fn write(&self, name: &'static str, fields: &mut impl Fields);
 }
 
 impl<'a> Field<'a> for &'a str {
@@ -45,8 +57,8 @@ impl<'a> Field<'a> for &'a str {
         text.ok_or(HeaderError::Missing(name))
     }
 
-    fn write(&self, name: &'static str, ext: &mut ExtFields) {
-        ext.push(name, self);
+    fn write(&self, name: &'static str, fields: &mut impl Fields) {
+        fields.add(name, self);
     }
 }
 
@@ -71,8 +83,8 @@ macro_rules! integer_field {
                 parse(text, name, $expected)
             }
 
-            fn write(&self, name: &'static str, ext: &mut ExtFields) {
-                ext.push(name, itoa::Buffer::new().format(*self));
+            fn write(&self, name: &'static str, fields: &mut impl Fields) {
+                fields.add(name, itoa::Buffer::new().format(*self));
             }
         }
     )*};
@@ -87,8 +99,8 @@ impl<'a> Field<'a> for bool {
         Ok(text.eq_ignore_ascii_case("true"))
     }
 
-    fn write(&self, name: &'static str, ext: &mut ExtFields) {
-        ext.push(name, if *self { "true" } else { "false" });
+    fn write(&self, name: &'static str, fields: &mut impl Fields) {
+        fields.add(name, if *self { "true" } else { "false" });
     }
 }
 
@@ -100,9 +112,9 @@ impl<'a, T: Field<'a>> Field<'a> for Option<T> {
         }
     }
 
-    fn write(&self, name: &'static str, ext: &mut ExtFields) {
+    fn write(&self, name: &'static str, fields: &mut impl Fields) {
         if let Some(value) = self {
-            value.write(name, ext);
+            value.write(name, fields);
         }
     }
 }
@@ -121,15 +133,12 @@ macro_rules! header {
 
         impl<'a> $crate::Header<'a> for $name $(<$life>)? {
             fn read(ext: &'a $crate::ExtFields) -> Result<Self, $crate::HeaderError> {
-                $(let mut $field: Option<&'a str> = None;)*
-                for (name, value) in ext.iter() {
-                    match name { $($wire => $field = Some(value),)* _ => {} }
-                }
+                let [$($field,)*] = ext.pick(&[$($wire,)*]);
                 Ok($name { $($field: $crate::header::Field::read($field, $wire)?,)* })
             }
 
-            fn write(&self, ext: &mut $crate::ExtFields) {
-                $($crate::header::Field::write(&self.$field, $wire, ext);)*
+            fn write(&self, fields: &mut impl $crate::header::Fields) {
+                $($crate::header::Field::write(&self.$field, $wire, fields);)*
             }
         }
     };

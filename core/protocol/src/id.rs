@@ -6,8 +6,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Java's `String.hashCode` over UTF-16 code units, wrapping at 32 bits.
 #[must_use]
 pub fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+    java_hash_on(0, text)
 }
+
+/// The hash of a text of which `hash` is the hash of the beginning and `text` the rest.
+#[must_use]
+pub fn java_hash_on(hash: i32, text: &str) -> i32 {
+    let step = |hash: i32, unit: i32| hash.wrapping_mul(31).wrapping_add(unit);
+    if !text.is_ascii() {
+        return text.encode_utf16().fold(hash, |hash, unit| step(hash, i32::from(unit)));
+    }
+    // Eight at a time, of which only one multiplication has to wait for the one before.
+    let (eights, rest) = text.as_bytes().as_chunks::<8>();
+    let hash = eights.iter().fold(hash, |hash, eight| {
+        let part =
+            |sum: i32, (power, byte): (&i32, &u8)| sum.wrapping_add(power.wrapping_mul(i32::from(*byte)));
+        POWERS[1..].iter().zip(eight).fold(hash.wrapping_mul(POWERS[0]), part)
+    });
+    rest.iter().fold(hash, |hash, byte| step(hash, i32::from(*byte)))
+}
+
+/// Powers of 31 from the eighth to none.
+const POWERS: [i32; 9] = {
+    let mut powers = [1_i32; 9];
+    let mut at = 8;
+    while at > 0 {
+        powers[at - 1] = powers[at].wrapping_mul(31);
+        at -= 1;
+    }
+    powers
+};
 
 /// The tag code of a consume queue entry: the sign-extended hash, 0 without a tag.
 #[must_use]
@@ -25,33 +53,40 @@ pub fn body_crc(body: &[u8]) -> u32 {
 #[must_use]
 pub fn offset_msg_id(host: SocketAddr, offset: u64) -> String {
     let mut id = String::with_capacity(56);
-    push_ip(&mut id, host.ip());
-    push_hex(&mut id, &u32::from(host.port()).to_be_bytes());
-    push_hex(&mut id, &offset.to_be_bytes());
+    push_offset_msg_id(&mut id, host, offset);
     id
 }
 
-fn push_ip(id: &mut String, ip: IpAddr) {
-    let (v4, v6);
-    let octets: &[u8] = match ip {
-        IpAddr::V4(ip) => {
-            v4 = ip.octets();
-            &v4
-        }
-        IpAddr::V6(ip) => {
-            v6 = ip.octets();
-            &v6
-        }
-    };
-    push_hex(id, octets);
+/// Appends the offset message id of a record.
+pub fn push_offset_msg_id(id: &mut String, host: SocketAddr, offset: u64) {
+    let (port, offset) = (u32::from(host.port()).to_be_bytes(), offset.to_be_bytes());
+    match host.ip() {
+        IpAddr::V4(ip) => push_hex(id, &[&ip.octets(), &port, &offset]),
+        IpAddr::V6(ip) => push_hex(id, &[&ip.octets(), &port, &offset]),
+    }
 }
 
-fn push_hex(id: &mut String, bytes: &[u8]) {
-    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'A' + value - 10 });
-    for byte in bytes {
-        id.push(digit(byte >> 4));
-        id.push(digit(byte & 0xF));
+/// Appends the digits of parts that have each a multiple of four bytes, and all together 28 at most.
+fn push_hex(id: &mut String, parts: &[&[u8]]) {
+    let mut digits = [0; 56];
+    let fours = parts.iter().flat_map(|part| part.as_chunks::<4>().0);
+    let mut length = 0;
+    for (out, four) in digits.as_chunks_mut::<8>().0.iter_mut().zip(fours) {
+        *out = hex_digits(*four);
+        length += out.len();
     }
+    id.push_str(digits.get(..length).and_then(|all| std::str::from_utf8(all).ok()).unwrap_or_default());
+}
+
+/// The upper-case digits of four bytes, all at once.
+fn hex_digits(bytes: [u8; 4]) -> [u8; 8] {
+    let all = u64::from(u32::from_be_bytes(bytes));
+    // Each half of a byte into a byte of its own.
+    let spread = (all << 16 | all) & 0x0000_FFFF_0000_FFFF;
+    let spread = (spread << 8 | spread) & 0x00FF_00FF_00FF_00FF;
+    let spread = (spread << 4 | spread) & 0x0F0F_0F0F_0F0F_0F0F;
+    let letters = (spread + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (spread + 0x3030_3030_3030_3030 + letters * u64::from(b'A' - b'9' - 1)).to_be_bytes()
 }
 
 /// A text that is not an offset message id.
@@ -97,7 +132,10 @@ impl UniqueIds {
     #[must_use]
     pub fn new(ip: IpAddr, pid: u32, salt: u32) -> UniqueIds {
         let mut prefix = String::with_capacity(48);
-        push_ip(&mut prefix, ip);
+        match ip {
+            IpAddr::V4(ip) => push_hex(&mut prefix, &[&ip.octets()]),
+            IpAddr::V6(ip) => push_hex(&mut prefix, &[&ip.octets()]),
+        }
         let _ = write!(prefix, "{:04X}{salt:08X}", pid & 0xFFFF);
         UniqueIds { prefix, counter: std::sync::atomic::AtomicU32::new(0) }
     }
@@ -123,6 +161,23 @@ mod tests {
             [("TagA", 2_598_919), ("polygenelubricants", i32::MIN), ("中文", 646_394), ("😀", 1_772_899)]
         {
             assert_eq!(java_hash(text), hash, "{text}");
+        }
+        let one_by_one = |text: &str| {
+            text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+        };
+        let text: String = (0..40_u8).map(|n| char::from(b'!' + n * 2)).chain("ü中😀".chars()).collect();
+        for (at, _) in text.char_indices() {
+            let (before, behind) = text.split_at(at);
+            assert_eq!(java_hash(before), one_by_one(before), "{before}");
+            assert_eq!(java_hash_on(java_hash(before), behind), one_by_one(&text), "{before}|{behind}");
+        }
+    }
+
+    #[test]
+    fn digits_are_those_of_each_byte() {
+        for byte in 0..=u8::MAX {
+            let want = format!("{byte:02X}{:02X}00FF", !byte);
+            assert_eq!(hex_digits([byte, !byte, 0, 0xFF]), want.as_bytes());
         }
     }
 

@@ -107,9 +107,27 @@ pub mod key {
 
 /// All pairs of a properties text; broken segments are skipped as Apache skips them.
 pub fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(VALUE_END)
-        .filter_map(|segment| segment.split_once(NAME_END))
-        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (segment, behind) = cut(rest, VALUE_END).unwrap_or((rest, ""));
+            rest = behind;
+            if let Some((name, value)) = cut(segment, NAME_END)
+                && !name.is_empty()
+                && !value.is_empty()
+            {
+                return Some((name, value));
+            }
+        }
+        None
+    })
+}
+
+/// What stands before and behind the first `end`. Messages are searched several times on their way, and on texts of this
+/// length `str::split_once` is many times slower.
+fn cut(text: &str, end: char) -> Option<(&str, &str)> {
+    let at = memchr::memchr(end as u8, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Value of `name` in a properties text; the last one if it stands several times.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mq_protocol::id::java_hash;
+use mq_protocol::id::{java_hash, java_hash_on};
 use mq_protocol::message::{MessageRecord, RecordLayout, sys_flag};
 use mq_protocol::property::{self, key};
 use parking_lot::{Mutex, RwLock};
@@ -65,19 +65,11 @@ pub(crate) enum Entry<'a> {
 
 /// Index hash of an entry: the absolute value of its text's hash; the smallest number has none and becomes 0.
 pub(crate) fn entry_hash(topic: &str, entry: Entry<'_>) -> i32 {
-    let go_on = |hash: i32, text: &str| {
-        let step = |hash: i32, unit: i32| hash.wrapping_mul(31).wrapping_add(unit);
-        if text.is_ascii() {
-            text.bytes().fold(hash, |hash, byte| step(hash, i32::from(byte)))
-        } else {
-            text.encode_utf16().fold(hash, |hash, unit| step(hash, i32::from(unit)))
-        }
-    };
     let (infix, word) = match entry {
         Entry::Key(key) => ("#", key),
         Entry::Tag(tag) => ("#T#", tag),
     };
-    go_on(go_on(java_hash(topic), infix), word).checked_abs().unwrap_or(0)
+    java_hash_on(java_hash_on(java_hash(topic), infix), word).checked_abs().unwrap_or(0)
 }
 
 /// The entries of a record in Apache's order (`IndexService.buildIndex`).

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use mq_protocol::body::{TopicConfig, perm};
 use mq_protocol::header::{SendMessageRequest, SendMessageRequestV2, SendMessageResponse};
-use mq_protocol::id::{body_crc, offset_msg_id};
+use mq_protocol::id::{body_crc, push_offset_msg_id};
 use mq_protocol::message::batch::BatchElement;
 use mq_protocol::message::{NewRecord, sys_flag};
 use mq_protocol::name::{MAX_TOPIC, RETRY_PREFIX, check_topic, dlq_topic, is_not_sendable};
@@ -15,7 +15,7 @@ use mq_store::Appended;
 
 use super::{invalid, no_permission};
 use crate::broker::State;
-use crate::server::{Answer, Call, Peer, Refusal, Reply, Scratch};
+use crate::server::{Answer, Call, Output, Peer, Refusal, Reply, Scratch};
 use crate::service::topics::Wish;
 
 mod properties;
@@ -28,16 +28,16 @@ pub(crate) use properties::Stamps;
 pub(super) const OWN_MAX_RECONSUME_TIMES: i32 = 121;
 
 pub(super) fn send_v1(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let Call { request, peer, scratch, arrived, unanswered, .. } = call;
+    let Call { request, peer, scratch, output, arrived, unanswered, .. } = call;
     let header: SendMessageRequest<'_> = request.header()?;
-    Send { state, request, peer, header, arrived: *arrived, unanswered: *unanswered }.run(scratch)
+    Send { state, request, peer, header, arrived: *arrived, unanswered: *unanswered }.run(scratch, output)
 }
 
 pub(super) fn send_v2(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
-    let Call { request, peer, scratch, arrived, unanswered, .. } = call;
+    let Call { request, peer, scratch, output, arrived, unanswered, .. } = call;
     let header: SendMessageRequestV2<'_> = request.header()?;
     Send { state, request, peer, header: header.into(), arrived: *arrived, unanswered: *unanswered }
-        .run(scratch)
+        .run(scratch, output)
 }
 
 /// One send and what belongs to it.
@@ -50,11 +50,10 @@ struct Send<'a> {
     unanswered: usize,
 }
 
-/// What is stored, for the answer.
+/// What is stored, for the answer; its message id, or those of a batch, stand in the scratch text.
 struct Stored<'a> {
     /// The unique key that the sender gave it.
     unique_key: Option<&'a str>,
-    msg_id: String,
     queue_id: i32,
     queue_offset: i64,
     /// Where the log must be on the disk before the sender is answered; `None` if it is not to wait.
@@ -62,7 +61,7 @@ struct Stored<'a> {
 }
 
 impl<'a> Send<'a> {
-    fn run(&self, scratch: &mut Scratch) -> Result<Reply, Refusal> {
+    fn run(&self, scratch: &mut Scratch, output: &mut Output) -> Result<Reply, Refusal> {
         let began = Instant::now();
         self.check_wait(began)?;
         let topic = self.checked_topic()?;
@@ -75,7 +74,7 @@ impl<'a> Send<'a> {
         let stats = &self.state.stats;
         let stored = stored.inspect_err(|_| stats.put_failed.add(1))?;
         stats.put_took(began.elapsed());
-        Ok(self.answer(stored, scratch))
+        Ok(self.answer(&stored, scratch, output))
     }
 
     /// Refuses a send that others, which were stalled, have kept waiting: its sender may have given up
@@ -183,9 +182,10 @@ impl<'a> Send<'a> {
         };
         let appended = self.state.intake.put(&record, noted.delay_level, text)?;
         self.state.stats.stored(record.topic, 1, appended.size as u64);
+        text.clear();
+        push_offset_msg_id(text, self.state.store_host, appended.physical_offset);
         Ok(Stored {
             unique_key: noted.unique_key,
-            msg_id: offset_msg_id(self.state.store_host, appended.physical_offset),
             queue_id: place.1,
             queue_offset: appended.queue_offset,
             wait_for: (self.state.intake.sync_flush && noted.wait).then_some(appended.end),
@@ -276,11 +276,15 @@ impl<'a> Send<'a> {
         let appended = self.state.intake.put_batch(&records)?;
         let bytes: usize = appended.iter().map(|one| one.size).sum();
         self.state.stats.stored(&topic.topic_name, appended.len() as u64, bytes as u64);
-        let ids: Vec<String> =
-            appended.iter().map(|one| offset_msg_id(self.state.store_host, one.physical_offset)).collect();
+        text.clear();
+        for one in &appended {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            push_offset_msg_id(text, self.state.store_host, one.physical_offset);
+        }
         Ok(Stored {
             unique_key: batch.unique_key,
-            msg_id: ids.join(","),
             queue_id,
             queue_offset: appended.first().map_or(0, |one: &Appended| one.queue_offset),
             wait_for: appended
@@ -290,21 +294,24 @@ impl<'a> Send<'a> {
         })
     }
 
-    fn answer(&self, stored: Stored<'_>, scratch: &Scratch) -> Reply {
+    fn answer(&self, stored: &Stored<'_>, scratch: &Scratch, output: &mut Output) -> Reply {
         // The sender's own key, else the one that the message was given here.
         let unique = stored.unique_key.or_else(|| property::find(&scratch.properties, key::UNIQ_KEY));
-        let mut frame =
-            Frame::response(self.request, ResponseCode::SUCCESS).with_header(&SendMessageResponse {
-                msg_id: &stored.msg_id,
-                queue_id: stored.queue_id,
-                queue_offset: stored.queue_offset,
-                transaction_id: unique,
-                region_id: Some(self.state.stamps.region()),
-                trace_on: Some(self.state.stamps.trace_on()),
-            });
+        let header = SendMessageResponse {
+            msg_id: &scratch.text,
+            queue_id: stored.queue_id,
+            queue_offset: stored.queue_offset,
+            transaction_id: unique,
+            region_id: Some(self.state.stamps.region()),
+            trace_on: Some(self.state.stamps.trace_on()),
+        };
         match stored.wait_for.filter(|_| !self.request.is_oneway()) {
-            None => frame.into(),
+            None => {
+                output.succeed(self.request, &header);
+                Reply::None
+            }
             Some(end) => {
+                let mut frame = Frame::response(self.request, ResponseCode::SUCCESS).with_header(&header);
                 let flushed = self.state.intake.flushed(end);
                 Reply::Later(Box::pin(async move {
                     frame.code = flushed.await.0;

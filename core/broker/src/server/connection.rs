@@ -216,20 +216,25 @@ impl<D: Dispatch> Connection<'_, D> {
             }
             answer
         };
+        self.output.success = Some(code);
+        let (scratch, output) = (&mut self.scratch, &mut self.output);
         let mut call = Call {
             request,
             peer: self.peer,
-            scratch: &mut self.scratch,
+            scratch,
+            output,
             arrived: self.arrived,
             unanswered: self.later.len(),
             resumed: false,
         };
-        match self.dispatch.dispatch(&mut call) {
+        let reply = self.dispatch.dispatch(&mut call);
+        call.output.success = None;
+        match reply {
             _ if call.request.is_oneway() => {}
             Ok(Reply::Now(answer)) => push(&mut self.output, say(answer)),
             Ok(Reply::Later(answer)) => self.later.push(Box::pin(answer.map(say))),
             Ok(Reply::None) => {}
-            Err(refusal) => self.output.push(&refusal.answer(&call.request)),
+            Err(refusal) => call.output.push(&refusal.answer(&call.request)),
         }
     }
 
@@ -250,10 +255,12 @@ impl<D: Dispatch> Connection<'_, D> {
             self.output.push(&busy.answer(&request));
             return;
         }
+        let (scratch, output) = (&mut self.scratch, &mut self.output);
         let mut call = Call {
             request,
             peer: self.peer,
-            scratch: &mut self.scratch,
+            scratch,
+            output,
             arrived: self.arrived,
             unanswered: self.later.len(),
             resumed,
@@ -269,7 +276,7 @@ impl<D: Dispatch> Connection<'_, D> {
                 self.allowance.unanswered.set(self.later.len());
             }
             Ok(Reply::None) => {}
-            Err(refusal) => self.output.push(&refusal.answer(&call.request)),
+            Err(refusal) => call.output.push(&refusal.answer(&call.request)),
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mq_protocol::{Frame, Header, HeaderError, ResponseCode};
 
-use super::Peer;
+use super::{Output, Peer};
 use crate::testing::Faults;
 
 /// Handlers of one server.
@@ -38,6 +38,8 @@ pub(crate) struct Call<'a> {
     pub(crate) arrived: Instant,
     /// Requests of its connection that wait for their answer.
     pub(crate) unanswered: usize,
+    /// What goes out on this connection, for answers that are ready and have no body.
+    pub(crate) output: &'a mut Output,
     /// The request was held and what it waited for may have happened; it must not be held again.
     pub(crate) resumed: bool,
 }
@@ -57,7 +59,7 @@ pub(crate) enum Reply {
     Now(Answer),
     /// The answer comes later; other requests of the connection go on meanwhile.
     Later(BoxFuture<'static, Answer>),
-    /// No answer, or somebody else will send it.
+    /// No answer, or it stands in the output already, or somebody else will send it.
     None,
 }
 

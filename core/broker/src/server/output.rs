@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
-use mq_protocol::Frame;
+use mq_protocol::{Frame, Header, ResponseCode};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -17,11 +17,13 @@ const KEEP_BUFFER: usize = 256 * 1024;
 
 /// Output in the order in which it goes out: first the queue, then the tail.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     queue: VecDeque<Bytes>,
     queued: usize,
     /// Encoded frames; small answers gather here without an allocation of their own.
     tail: BytesMut,
+    /// As what [`Output::succeed`] answers, while a test wants another code than SUCCESS.
+    pub(super) success: Option<ResponseCode>,
 }
 
 impl Output {
@@ -37,6 +39,14 @@ impl Output {
     /// Adds a frame with its own body.
     pub(super) fn push(&mut self, frame: &Frame) {
         frame.encode(&mut self.tail);
+    }
+
+    /// Adds the answer to a request that went well, unless it wants none: a frame without a body, which is never made.
+    pub(crate) fn succeed<'a, H: Header<'a>>(&mut self, request: &Frame, header: &H) {
+        if !request.is_oneway() {
+            let code = self.success.unwrap_or(ResponseCode::SUCCESS);
+            Frame::response(request, code).encode_head_with(header, 0, &mut self.tail);
+        }
     }
 
     /// Adds a frame whose body is `slices`; they are referred to, not copied.

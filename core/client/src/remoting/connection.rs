@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
+use mq_protocol::header::Fields;
 use mq_protocol::{Encoding, ExtFields, Frame, Header, HeaderError, Language, RequestCode};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -60,7 +61,7 @@ impl<'a> Header<'a> for Bare {
         Ok(Bare)
     }
 
-    fn write(&self, _: &mut ExtFields) {}
+    fn write(&self, _: &mut impl Fields) {}
 }
 
 /// The handle of a connection; the connection closes when the last one is dropped.
@@ -106,6 +107,7 @@ struct Queue {
     parts: VecDeque<Bytes>,
     tail: BytesMut,
     queued: usize,
+    /// What all requests have in common.
     scratch: Frame,
     waiters: HashMap<i32, Waiter, BuildHasherDefault<OpaqueHasher>>,
     next_opaque: i32,
@@ -140,6 +142,11 @@ impl Connection {
         let mut scratch = Frame::bare_request(RequestCode(0));
         scratch.language = options.language;
         scratch.encoding = options.encoding;
+        if !options.namespace_v2.is_empty() {
+            // `NamespaceRpcHook`
+            scratch.ext.push("nsd", "true");
+            scratch.ext.push("ns", &options.namespace_v2);
+        }
         let shared = Arc::new(Shared {
             address,
             options: options.clone(),
@@ -189,7 +196,8 @@ impl Connection {
         let sent = Instant::now();
         let (answer, receiver) = oneshot::channel();
         let waiter = Waiter { code, sent, deadline, answer };
-        let opaque = self.0.queue_request(code, &mut |ext| header.write(ext), body, Some(waiter))?;
+        let encode = |frame: &Frame, body, out: &mut BytesMut| frame.encode_head_with(header, body, out);
+        let opaque = self.0.queue_request(code, &encode, body, Some(waiter))?;
         Ok(Call { shared: Some(self.0.clone()), opaque, answer: receiver })
     }
 
@@ -217,7 +225,8 @@ impl Connection {
         body: &Bytes,
         deadline: Instant,
     ) -> Result<(), Error> {
-        let queue = || self.0.queue_request(code, &mut |ext| header.write(ext), body, None);
+        let encode = |frame: &Frame, body, out: &mut BytesMut| frame.encode_head_with(header, body, out);
+        let queue = || self.0.queue_request(code, &encode, body, None);
         match queue() {
             Ok(_) => Ok(()),
             Err(Refused::Failed(error)) => Err(error),
@@ -286,7 +295,7 @@ impl Shared {
     fn queue_request(
         &self,
         code: RequestCode,
-        write: &mut dyn FnMut(&mut ExtFields),
+        encode: &dyn Fn(&Frame, usize, &mut BytesMut),
         body: &Bytes,
         waiter: Option<Waiter>,
     ) -> Result<i32, Refused> {
@@ -307,14 +316,7 @@ impl Shared {
         queue.scratch.code = code.0;
         queue.scratch.opaque = opaque;
         queue.scratch.flag = if waiter.is_some() { 0 } else { 2 };
-        queue.scratch.ext.clear();
-        write(&mut queue.scratch.ext);
-        if !self.options.namespace_v2.is_empty() {
-            // `NamespaceRpcHook`
-            queue.scratch.ext.push("nsd", "true");
-            queue.scratch.ext.push("ns", &self.options.namespace_v2);
-        }
-        queue.scratch.encode_head(body.len(), &mut queue.tail);
+        encode(&queue.scratch, body.len(), &mut queue.tail);
         let length = queue.tail.len() - before + body.len();
         if length > self.options.frame_max_length {
             queue.tail.truncate(before);

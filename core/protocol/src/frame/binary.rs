@@ -71,14 +71,22 @@ pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
     let ext_length = reader.int("field map length is cut off")?;
     let ext_length =
         usize::try_from(ext_length).map_err(|_| FrameError::Binary("field map length is negative"))?;
-    let mut fields = Reader(reader.take(ext_length, "field map is cut off")?);
-    let mut ext = UncheckedFields::with_capacity(16, ext_length);
+    let all = reader.take(ext_length, "field map is cut off")?;
+    let mut fields = Reader(all);
+    let mut ext = UncheckedFields::within(all);
     while !fields.0.is_empty() {
+        let at = all.len() - fields.0.len();
         let length = fields.short("field name length is cut off")?;
-        let name = fields.bytes(length, "field name is cut off")?;
+        let name = fields.bytes(length, "field name is cut off")?.len();
         let length = fields.int("field value length is cut off")?;
-        let value = fields.bytes(length, "field value is cut off")?;
-        if !value.is_empty() {
+        let value = fields.bytes(length, "field value is cut off")?.len();
+        let name = at + 2..at + 2 + name;
+        let value = name.end + 4..name.end + 4 + value;
+        if value.is_empty() {
+            ext.pass(at..value.end);
+        } else {
+            ext.pass(at..name.start);
+            ext.pass(name.end..value.start);
             ext.push(name, value);
         }
     }
@@ -86,7 +94,8 @@ pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
     Ok(frame)
 }
 
-pub(super) fn encode(frame: &Frame, out: &mut BytesMut) {
+/// Appends what stands before the fields; returns where their length belongs.
+pub(super) fn encode_before_fields(frame: &Frame, out: &mut BytesMut) -> usize {
     // The caller has checked that the code fits.
     out.put_i16(i16::try_from(frame.code).unwrap_or(i16::MAX));
     out.put_u8(frame.language.byte());
@@ -96,11 +105,20 @@ pub(super) fn encode(frame: &Frame, out: &mut BytesMut) {
     put_text(out, &frame.remark);
     let start = out.len();
     out.put_u32(0);
-    for (name, value) in frame.ext.iter().filter(|(name, _)| name.len() <= i16::MAX as usize) {
-        out.put_u16(u16::try_from(name.len()).unwrap_or(0));
+    start
+}
+
+/// Appends a field; a name that is too long for the layout is left out.
+pub(super) fn encode_field(name: &str, value: &str, out: &mut BytesMut) {
+    if let Ok(length) = i16::try_from(name.len()) {
+        out.put_i16(length);
         out.put_slice(name.as_bytes());
         put_text(out, value);
     }
+}
+
+/// Fills in the length of the fields, which stand behind `start`.
+pub(super) fn encode_after_fields(start: usize, out: &mut BytesMut) {
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }

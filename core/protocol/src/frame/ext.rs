@@ -64,11 +64,16 @@ impl ExtFields {
         self.fields.push(Span::new(name, value));
     }
 
-    /// Adds a field of which the name only is a part of that text.
-    pub(super) fn push_part_with(&mut self, name: Range<usize>, value: &str) {
+    /// Adds a field of which the name only is a part of that text; `write` appends its value.
+    pub(super) fn push_part_with(
+        &mut self,
+        name: Range<usize>,
+        write: impl FnOnce(&mut String) -> Option<()>,
+    ) -> Option<()> {
         let start = self.text.len();
-        self.text.push_str(value);
+        write(&mut self.text)?;
         self.fields.push(Span::new(name, start..self.text.len()));
+        Some(())
     }
 
     /// Value of `name`, the last one if there are several.
@@ -105,6 +110,29 @@ impl ExtFields {
         self.fields.is_empty()
     }
 
+    /// The values of fields by their names; of a name that stands twice the last one.
+    pub(crate) fn pick<const N: usize>(&self, names: &[&str; N]) -> [Option<&str>; N] {
+        let mut values = [None; N];
+        // Most senders write the fields in the order in which their class, and so `names`, has them.
+        let mut expected = 0;
+        for Span([name, name_end, value, value_end]) in &self.fields {
+            let Some(name) = self.text.as_bytes().get(*name as usize..*name_end as usize) else { continue };
+            let (before, behind) = names.split_at(expected);
+            let found = match behind.iter().position(|known| same(known.as_bytes(), name)) {
+                Some(at) => expected + at,
+                None => match before.iter().position(|known| same(known.as_bytes(), name)) {
+                    Some(at) => at,
+                    None => continue,
+                },
+            };
+            if let Some(slot) = values.get_mut(found) {
+                *slot = self.text.get(*value as usize..*value_end as usize);
+            }
+            expected = found + 1;
+        }
+        values
+    }
+
     fn pair(&self, span: Span) -> (&str, &str) {
         let part = |start: u32, end: u32| self.text.get(start as usize..end as usize).unwrap_or("");
         let Span([name, name_end, value, value_end]) = span;
@@ -112,24 +140,36 @@ impl ExtFields {
     }
 }
 
-/// Fields whose bytes are looked at together at the end: much cheaper than one by one.
+/// Whether two names are the same. Those of the headers that matter most have one letter.
+fn same(known: &[u8], name: &[u8]) -> bool {
+    match (known, name) {
+        ([known], [name]) => known == name,
+        _ => known == name,
+    }
+}
+
+/// Fields whose bytes are copied and looked at together: much cheaper than one by one.
 pub(super) struct UncheckedFields {
     text: Vec<u8>,
     fields: Vec<Span>,
 }
 
 impl UncheckedFields {
-    /// Room for `fields` fields of `bytes` bytes in all.
-    pub(super) fn with_capacity(fields: usize, bytes: usize) -> UncheckedFields {
-        UncheckedFields { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+    /// Fields are to be taken out of these bytes.
+    pub(super) fn within(bytes: &[u8]) -> UncheckedFields {
+        UncheckedFields { text: bytes.to_vec(), fields: Vec::with_capacity(16) }
     }
 
-    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.text.len();
-        self.text.extend_from_slice(name);
-        let middle = self.text.len();
-        self.text.extend_from_slice(value);
-        self.fields.push(Span::new(start..middle, middle..self.text.len()));
+    /// These of the bytes belong to no field, and need not be text.
+    pub(super) fn pass(&mut self, bytes: Range<usize>) {
+        if let Some(bytes) = self.text.get_mut(bytes) {
+            bytes.fill(0);
+        }
+    }
+
+    /// Adds a field whose name and value are parts of the bytes.
+    pub(super) fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+        self.fields.push(Span::new(name, value));
     }
 
     /// The fields, if each name and each value is UTF-8.
@@ -166,12 +206,37 @@ mod tests {
     #[test]
     fn each_part_must_be_text_of_its_own() {
         let fields = |name: &[u8], value: &[u8]| {
-            let mut fields = UncheckedFields::with_capacity(1, 8);
-            fields.push(name, value);
+            let mut fields = UncheckedFields::within(&[b"\xFF", name, value, b"\xFF"].concat());
+            let (middle, end) = (1 + name.len(), 1 + name.len() + value.len());
+            fields.pass(0..1);
+            fields.push(1..middle, middle..end);
+            fields.pass(end..end + 1);
             fields.check()
         };
         assert_eq!(fields("ü".as_bytes(), "中".as_bytes()).unwrap().get("ü"), Some("中"));
         assert!(fields(b"a\xC3", b"\xBCb").is_none());
         assert!(fields(b"a", b"\xFF").is_none());
+    }
+
+    #[test]
+    fn fields_may_come_in_any_order_and_the_last_of_a_name_counts() {
+        let names = ["a", "b", "cc"];
+        for order in [
+            &["a", "b", "cc"][..],
+            &["cc", "b", "a"],
+            &["b", "x", "a", "cc"],
+            &["cc", "", "b", "c", "aa"],
+            &["b", "b", "a", "b"],
+            &["a", "cc", "a"],
+            &["x"],
+            &[],
+        ] {
+            let mut ext = ExtFields::default();
+            for (at, name) in order.iter().enumerate() {
+                ext.push(name, &at.to_string());
+            }
+            let last = |name| order.iter().rposition(|other| *other == name).map(|at| at.to_string());
+            assert_eq!(ext.pick(&names).map(|value| value.map(str::to_owned)), names.map(last), "{order:?}");
+        }
     }
 }

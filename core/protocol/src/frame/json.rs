@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{Encoding, ExtFields, Frame, FrameError, Language};
 
 mod quick;
 mod write;
+
+pub(super) use write::{
+    after_fields as encode_after_fields, before_fields as encode_before_fields, field as encode_field,
+};
 
 pub(super) fn decode(header: &[u8]) -> Result<Frame, FrameError> {
     quick::decode(header).map_or_else(|| decode_fully(header), Ok)
@@ -22,26 +25,27 @@ fn decode_fully(header: &[u8]) -> Result<Frame, FrameError> {
     Ok(frame)
 }
 
-pub(super) fn encode(frame: &Frame, out: &mut BytesMut) {
-    write::header(frame, out);
+/// Where in a text the first byte stands that ends it or means something in it: quote, backslash, control character.
+#[inline]
+fn plain_run(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(eight) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let special = special_bytes(u64::from_le_bytes(*eight));
+        if special != 0 {
+            return Some(at + (special.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+    text.get(at..)?.iter().position(special).map(|rest| at + rest)
 }
 
-/// Bytes that end a text or mean something in it: quotes, backslashes, control characters.
-const SPECIAL: [bool; 256] = {
-    let mut special = [false; 256];
-    let mut byte = 0;
-    while byte < b' ' as usize {
-        special[byte] = true;
-        byte += 1;
-    }
-    special[b'"' as usize] = true;
-    special[b'\\' as usize] = true;
-    special
-};
-
-/// Where in a text the first such byte stands.
-fn plain_run(text: &[u8]) -> Option<usize> {
-    text.iter().position(|byte| SPECIAL[usize::from(*byte)])
+/// The highest bit of each of eight bytes that means something. Only what is behind the first of them may be wrong.
+fn special_bytes(eight: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let below = |bytes: u64, limit: u8| bytes.wrapping_sub(ONES * u64::from(limit)) & !bytes;
+    let equal = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    (below(eight, b' ') | equal(b'"') | equal(b'\\')) & (ONES << 7)
 }
 
 struct HeaderVisitor;

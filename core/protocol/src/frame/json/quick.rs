@@ -1,5 +1,6 @@
 //! The JSON headers that clients really send, read in one pass; what is unusual is left to the full reader.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::super::{Encoding, ExtFields, Frame, Language};
@@ -7,7 +8,7 @@ use super::plain_run;
 
 /// Reads a header; `None` if something in it is not of the usual form, which need not be a fault.
 pub(super) fn decode(header: &[u8]) -> Option<Frame> {
-    let mut reader = Reader { text: std::str::from_utf8(header).ok()?, at: 0, spare: String::new() };
+    let mut reader = Reader { text: std::str::from_utf8(header).ok()?, at: 0 };
     let frame = reader.frame()?;
     reader.blanks();
     (reader.at == reader.text.len()).then_some(frame)
@@ -17,8 +18,6 @@ struct Reader<'a> {
     /// The whole header.
     text: &'a str,
     at: usize,
-    /// A text that had escapes in it.
-    spare: String,
 }
 
 /// A value that is no object and no array.
@@ -26,11 +25,15 @@ enum Scalar {
     Null,
     /// A part of the header, as it stands there.
     Plain(Range<usize>),
-    /// With escapes, undone in the reader's spare text.
-    Spare,
+    /// A text with escapes, at which the reader stands.
+    Escaped,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -41,28 +44,35 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes `byte` and the blanks around it.
+    /// Takes `byte` and the blanks around it, of which there are none as a rule.
     fn take(&mut self, byte: u8) -> Option<()> {
-        self.blanks();
-        if self.peek() != Some(byte) {
-            return None;
+        if self.peek()? != byte {
+            self.blanks();
+            if self.peek()? != byte {
+                return None;
+            }
         }
         self.at += 1;
-        self.blanks();
+        if self.peek()? <= b' ' {
+            self.blanks();
+        }
         Some(())
     }
 
     /// Takes what separates two entries; `false` at the end of the object.
     fn more(&mut self) -> Option<bool> {
-        self.blanks();
-        let byte = self.peek()?;
-        self.at += 1;
-        match byte {
+        if self.peek()? <= b' ' {
+            self.blanks();
+        }
+        match self.peek()? {
             b',' => {
-                self.blanks();
+                self.take(b',')?;
                 Some(true)
             }
-            b'}' => Some(false),
+            b'}' => {
+                self.at += 1;
+                Some(false)
+            }
             _ => None,
         }
     }
@@ -79,44 +89,41 @@ impl Reader<'_> {
 
     /// A name without escapes and the colon behind it.
     fn name(&mut self) -> Option<Range<usize>> {
-        let Scalar::Plain(name) = self.string()? else { return None };
+        let name = self.plain()?;
         self.take(b':')?;
         Some(name)
     }
 
-    fn string(&mut self) -> Option<Scalar> {
-        if self.peek()? != b'"' {
+    /// A text without escapes. Of any other nothing is taken.
+    #[inline]
+    fn plain(&mut self) -> Option<Range<usize>> {
+        let (b'"', rest) = self.rest().split_first()? else { return None };
+        let length = plain_run(rest)?;
+        if rest.get(length) != Some(&b'"') {
             return None;
         }
         let start = self.at + 1;
-        let rest = self.text.as_bytes().get(start..)?;
-        let length = plain_run(rest)?;
-        self.at = start + length;
-        if rest.get(length) == Some(&b'"') {
-            self.at += 1;
-            return Some(Scalar::Plain(start..start + length));
-        }
-        self.escaped(start)
+        self.at = start + length + 1;
+        Some(start..start + length)
     }
 
-    /// A text with escapes, from its first one on.
-    fn escaped(&mut self, start: usize) -> Option<Scalar> {
-        self.spare.clear();
-        self.spare.push_str(self.text.get(start..self.at)?);
+    /// Appends a text with escapes.
+    fn unescape(&mut self, out: &mut String) -> Option<()> {
+        self.at += 1;
         loop {
-            let rest = self.text.as_bytes().get(self.at..)?;
+            let rest = self.rest();
             let length = plain_run(rest)?;
             let end = self.at + length;
-            self.spare.push_str(self.text.get(self.at..end)?);
+            out.push_str(self.text.get(self.at..end)?);
             self.at = end + 1;
             match rest.get(length)? {
-                b'"' => return Some(Scalar::Spare),
+                b'"' => return Some(()),
                 b'\\' => {}
                 _ => return None,
             }
             let escape = self.peek()?;
             self.at += 1;
-            self.spare.push(match escape {
+            out.push(match escape {
                 b'"' => '"',
                 b'\\' => '\\',
                 b'/' => '/',
@@ -138,8 +145,8 @@ impl Reader<'_> {
 
     fn scalar(&mut self) -> Option<Scalar> {
         match self.peek()? {
-            b'"' => self.string(),
-            b'-' | b'0'..=b'9' => self.integer().map(Scalar::Plain),
+            b'"' => Some(self.plain().map_or(Scalar::Escaped, Scalar::Plain)),
+            b'-' | b'0'..=b'9' => self.integer().map(|(text, _)| Scalar::Plain(text)),
             b't' => self.word("true").map(Scalar::Plain),
             b'f' => self.word("false").map(Scalar::Plain),
             b'n' => self.word("null").map(|_| Scalar::Null),
@@ -156,12 +163,15 @@ impl Reader<'_> {
         Some(found)
     }
 
-    /// An integer as the full reader would write it: no fraction, no exponent, no idle zeros.
-    fn integer(&mut self) -> Option<Range<usize>> {
-        let start = self.at;
-        let rest = self.text.as_bytes().get(start..)?;
+    /// An integer as the full reader would write it: no fraction, no exponent, no idle zeros. Its text and its value.
+    fn integer(&mut self) -> Option<(Range<usize>, i64)> {
+        let (start, rest) = (self.at, self.rest());
         let sign = usize::from(rest.first() == Some(&b'-'));
-        let digits = rest.get(sign..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (mut digits, mut value) = (0, 0_i64);
+        for byte in rest.get(sign..)?.iter().take_while(|byte| byte.is_ascii_digit()) {
+            digits += 1;
+            value = value.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+        }
         let next = rest.get(sign + digits);
         let idle_zero = digits > 1 && rest.get(sign) == Some(&b'0');
         // Eighteen digits fit in 64 bits; "-0" is a fraction to some.
@@ -170,21 +180,28 @@ impl Reader<'_> {
             return None;
         }
         self.at = start + sign + digits;
-        Some(start..self.at)
+        Some((start..self.at, if sign == 1 { -value } else { value }))
     }
 
     /// The text of a value; an empty one for null.
-    fn value(&mut self) -> Option<&str> {
+    fn value(&mut self) -> Option<Cow<'a, str>> {
         Some(match self.scalar()? {
-            Scalar::Null => "",
-            Scalar::Plain(part) => self.text.get(part)?,
-            Scalar::Spare => &self.spare,
+            Scalar::Null => Cow::Borrowed(""),
+            Scalar::Plain(part) => Cow::Borrowed(self.text.get(part)?),
+            Scalar::Escaped => {
+                let mut text = String::new();
+                self.unescape(&mut text)?;
+                Cow::Owned(text)
+            }
         })
     }
 
     fn number(&mut self) -> Option<i32> {
-        let text = self.value()?;
         // What does not fit is a fault, which the full reader names.
+        if let b'-' | b'0'..=b'9' = self.peek()? {
+            return i32::try_from(self.integer()?.1).ok();
+        }
+        let text = self.value()?;
         if text.is_empty() { Some(0) } else { text.parse().ok() }
     }
 
@@ -202,15 +219,15 @@ impl Reader<'_> {
                 "version" => frame.version = self.number()?,
                 "opaque" => frame.opaque = self.number()?,
                 "flag" => frame.flag = self.number()?,
-                "language" => frame.language = Language::from_name(self.value()?),
-                "remark" => self.value()?.clone_into(&mut frame.remark),
+                "language" => frame.language = Language::from_name(&self.value()?),
+                "remark" => frame.remark = self.value()?.into_owned(),
                 "extFields" if self.peek()? == b'n' => {
                     self.word("null")?;
                     frame.ext = ExtFields::default();
                 }
                 "extFields" => frame.ext = self.fields()?,
                 _ => {
-                    self.scalar()?;
+                    self.value()?;
                 }
             }
             more = self.more()?;
@@ -226,7 +243,7 @@ impl Reader<'_> {
             match self.scalar()? {
                 Scalar::Null => {}
                 Scalar::Plain(value) => fields.push_part(name, value),
-                Scalar::Spare => fields.push_part_with(name, &self.spare),
+                Scalar::Escaped => fields.push_part_with(name, |text| self.unescape(text))?,
             }
             more = self.more()?;
         }

@@ -5,26 +5,33 @@ use bytes::{BufMut, BytesMut};
 use super::super::Frame;
 use super::plain_run;
 
-/// Appends the header.
-pub(super) fn header(frame: &Frame, out: &mut BytesMut) {
-    // All that is fixed, and room for a few escapes.
-    let fields: usize = frame.ext.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
-    out.reserve(fields + frame.remark.len() + 192);
+/// Appends what stands before the fields; returns where that begins.
+pub(in super::super) fn before_fields(frame: &Frame, out: &mut BytesMut) -> usize {
+    let start = out.len();
+    // The usual header with its fields and a few escapes.
+    out.reserve(frame.remark.len() + 512);
     number(out, "{\"code\":", frame.code);
     // Java leaves an empty map out, but Go wants an object when a response has fields at all.
     out.put_slice(b",\"extFields\":{");
-    for (index, (name, value)) in frame.ext.iter().enumerate() {
-        if index > 0 {
-            out.put_u8(b',');
-        }
-        string(out, name);
-        out.put_u8(b':');
-        string(out, value);
+    start
+}
+
+/// Appends a field.
+pub(in super::super) fn field(first: bool, name: &str, value: &str, out: &mut BytesMut) {
+    if !first {
+        out.put_u8(b',');
     }
+    string(out, name);
+    out.put_u8(b':');
+    string(out, value);
+}
+
+/// Appends what stands behind the fields.
+pub(in super::super) fn after_fields(frame: &Frame, out: &mut BytesMut) {
     number(out, "},\"flag\":", frame.flag);
-    out.put_slice(b",\"language\":");
-    string(out, frame.language.name());
-    number(out, ",\"opaque\":", frame.opaque);
+    out.put_slice(b",\"language\":\"");
+    out.put_slice(frame.language.name().as_bytes());
+    number(out, "\",\"opaque\":", frame.opaque);
     if !frame.remark.is_empty() {
         out.put_slice(b",\"remark\":");
         string(out, &frame.remark);
