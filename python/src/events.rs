@@ -1,7 +1,7 @@
 //! The way back from the core: completions, messages and log lines, waited for or brought into an event loop.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mq_binding::{ConsumeResult, Error, ErrorCode, Event, Outcome, Queue, ReplyToken, fence};
 use parking_lot::Mutex;
@@ -211,15 +211,18 @@ impl Events {
         Ok(py.detach(|| self.queue.set_wakeup(wakeup))?)
     }
 
-    /// Waits for the next delivery or notice; None once closed.
-    fn next(&self, py: Python<'_>) -> Result<Option<Py<PyAny>>> {
+    /// Waits for the next delivery or notice; None once closed, or when none has come for as long as `patience`.
+    #[pyo3(signature = (patience = None))]
+    fn next(&self, py: Python<'_>, patience: Option<Timeout>) -> Result<Option<Py<PyAny>>> {
         let mut events = Vec::with_capacity(1);
+        let end = patience.map(|Timeout(patience)| Instant::now() + patience);
         while !self.closed.load(Ordering::Acquire) {
             // With work at hand the GIL is not given up: handing it round costs more than all the rest.
             let polled = match self.queue.poll(&mut events, 1, Duration::ZERO) {
                 Ok(0) => {
                     self.idle.fetch_add(1, Ordering::Relaxed);
-                    let polled = py.detach(|| self.queue.poll(&mut events, 1, NAP));
+                    let nap = end.map_or(NAP, |end| end.saturating_duration_since(Instant::now()));
+                    let polled = py.detach(|| self.queue.poll(&mut events, 1, nap));
                     self.idle.fetch_sub(1, Ordering::Relaxed);
                     polled
                 }
@@ -234,6 +237,9 @@ impl Events {
                 break;
             }
             polled?;
+            if end.is_some_and(|end| end <= Instant::now()) {
+                break;
+            }
         }
         Ok(None)
     }

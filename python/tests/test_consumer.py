@@ -126,6 +126,25 @@ def test_no_more_threads_than_told(client, producer, topic, group):
     assert all(name.startswith(f"libmq-{group}-") for name in names)
 
 
+def test_threads_without_work_end(client, producer, topic, group, monkeypatch):
+    monkeypatch.setattr("libmq._client.PATIENCE", 0.05)
+    together, inbox = threading.Barrier(5), Inbox()
+
+    def threads():
+        return [thread for thread in threading.enumerate() if thread.name.startswith(f"libmq-{group}-")]
+
+    def handle(message):
+        together.wait(30)
+        inbox.put(message)
+
+    with consume(client, group, topic, listener=handle, threads=5):
+        for round in (1, 2):  # what has shrunk grows again
+            for n in range(5):
+                producer.send(Message(topic, b"%d" % n))
+            inbox.wait(5 * round)
+            eventually(lambda: len(threads()) == 1, "one thread is left")
+
+
 def test_a_consumer_without_a_listener_does_not_start(client, topic, group):
     consumer = consume(client, group, topic)
     with pytest.raises(libmq.Error, match="listener") as caught:

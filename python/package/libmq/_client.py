@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import signal
 import threading
@@ -25,6 +26,9 @@ from ._types import (
     client_settings,
     to_settings,
 )
+
+PATIENCE = 60.0
+"""Seconds without work after which a listener thread ends, as threads above the least number do in Java."""
 
 Listener = Callable[[_core.MessageView], Optional[ConsumeResult]]
 """What a consumer calls with each message."""
@@ -85,7 +89,8 @@ class Client:
             to :meth:`PushConsumer.listen_batch`.
         :param on_warning: what to call with trouble that does not stop the consumer, such as members of the group that
             subscribe differently; without it the logger ``libmq`` is told.
-        :param threads: listener threads at most, 64 unless told otherwise; they are started as they are needed.
+        :param threads: listener threads at most, 64 unless told otherwise; they are started as they are needed
+            and end when they have had nothing to do for a minute.
         :param settings: any consumer setting by its name: ``consume_mode="orderly"`` has one listener at a time for
             each queue and keeps its order; ``message_model="broadcasting"`` with ``offset_dir`` gives each member all.
         :raises ConfigError: a setting is unknown or has a bad value.
@@ -180,6 +185,7 @@ class PushConsumer:
         self._name = name
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._numbers = itertools.count()
         self._started = False
         self._unfinished = threading.Lock()  # not an Event: what a signal interrupts must not keep a lock that ends it
         self._unfinished.acquire()
@@ -291,19 +297,31 @@ class PushConsumer:
     def _join(self, timeout: float) -> None:
         """Wait for the threads, so that none is inside the core when the interpreter goes."""
         end = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join(max(0.0, end - time.monotonic()))
 
     def _add_thread(self) -> None:
-        name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{next(self._numbers)}", daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def _is_spare(self) -> bool:
+        """Whether this thread, which has had nothing to do, may end, as another one waits; it is forgotten then."""
+        with self._lock:
+            spare = self._events.idle > 0
+            if spare:
+                self._threads.remove(threading.current_thread())
+            return spare
 
     def _work(self) -> None:
         listener, events = self._listener, self._events
         assert listener is not None  # `start` has looked
-        while (event := events.next()) is not None:
+        while True:
+            event = events.next(PATIENCE)
+            if event is None:
+                if not self._started or self._is_spare():
+                    return
+                continue
             if not events.idle and len(self._threads) < self._limit:
                 with self._lock:
                     if not events.idle and len(self._threads) < self._limit:
