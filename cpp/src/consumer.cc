@@ -205,6 +205,14 @@ PushConsumer& PushConsumer::operator=(PushConsumer&& other) noexcept {
 
 PushConsumer::~PushConsumer() = default;
 
+void PushConsumer::subscribe(const std::string& topic, const std::string& expression) {
+  guarded([&] { state_->core->subscribe(detail::text(topic), detail::text(expression)); });
+}
+
+void PushConsumer::unsubscribe(const std::string& topic) {
+  guarded([&] { state_->core->unsubscribe(detail::text(topic)); });
+}
+
 void PushConsumer::suspend() {
   guarded([&] { state_->core->suspend(); });
 }

@@ -154,6 +154,7 @@ mod ffi {
 
         type CoreConsumer;
         fn subscribe(self: &CoreConsumer, topic: &str, expression: &str) -> Result<()>;
+        fn unsubscribe(self: &CoreConsumer, topic: &str) -> Result<()>;
         fn start(self: &CoreConsumer) -> Result<()>;
         fn suspend(self: &CoreConsumer) -> Result<()>;
         fn resume(self: &CoreConsumer) -> Result<()>;
@@ -570,6 +571,10 @@ struct CoreConsumer(PushConsumer);
 impl CoreConsumer {
     fn subscribe(&self, topic: &str, expression: &str) -> Result<(), Joined> {
         call(|| self.0.subscribe(topic, expression))
+    }
+
+    fn unsubscribe(&self, topic: &str) -> Result<(), Joined> {
+        call(|| self.0.unsubscribe(topic))
     }
 
     fn start(&self) -> Result<(), Joined> {

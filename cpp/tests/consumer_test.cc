@@ -151,6 +151,45 @@ TEST(PushConsumer, CanBeClosedByItsOwnListener) {
   EXPECT_EQ(closed.get_future().wait_for(30s), std::future_status::ready);
 }
 
+TEST(PushConsumer, ChangesItsSubscriptionsWhileItRuns) {
+  Broker broker;
+  for (const auto* topic : {"orders", "returns"}) broker.create_topic(topic, 2);
+  Client client(broker.address());
+  auto producer = client.producer("senders");
+  Inbox inbox;
+  auto consumer =
+      client.push_consumer("readers").subscribe("orders").start([&](const MessageView& got) { inbox.add(got); });
+  const auto queues_of = [&](const std::string& topic) {
+    std::size_t count = 0;
+    for (const auto& queue : consumer.assignment()) count += queue.topic == topic ? 1U : 0U;
+    return count;
+  };
+  consumer.subscribe("returns", "a");
+  EXPECT_EQ(queues_of("returns"), 2U);
+  producer.send(Message("returns", "not wanted").tag("x"));
+  producer.send(Message("returns", "a").tag("a"));
+  inbox.wait_for(1);
+  consumer.subscribe("returns", "b || c");
+  producer.send(Message("returns", "not wanted any more").tag("a"));
+  producer.send(Message("returns", "b").tag("b"));
+  inbox.wait_for(2);
+  consumer.unsubscribe("orders");
+  consumer.unsubscribe("returns");
+  consumer.unsubscribe("returns");
+  EXPECT_EQ(queues_of("orders") + queues_of("returns"), 0U);
+  producer.send(Message("orders", "meanwhile"));
+  consumer.subscribe("orders");
+  std::vector<std::string> bodies;
+  for (const auto& got : inbox.wait_for(3)) bodies.emplace_back(got.body());
+  EXPECT_EQ(bodies, (std::vector<std::string>{"a", "b", "meanwhile"}));
+  EXPECT_THROW(consumer.subscribe("a b"), libmq::ArgumentError);
+  EXPECT_THROW(consumer.subscribe("orders", "\xff"), libmq::ArgumentError);
+  EXPECT_THROW(consumer.unsubscribe("%RETRY%readers"), libmq::ArgumentError);
+  consumer.close();
+  EXPECT_THROW(consumer.subscribe("orders"), libmq::ClosedError);
+  EXPECT_THROW(consumer.unsubscribe("orders"), libmq::ClosedError);
+}
+
 TEST(PushConsumer, SuspendAndResume) {
   Broker broker;
   broker.create_topic("orders", 1);

@@ -22,7 +22,7 @@ namespace LibMq
 
         static Native()
         {
-            const uint Compiled = 3;
+            const uint Compiled = 4;
             var found = mq_abi_version();
             if (found >> 16 != Compiled >> 16 || found < Compiled)
             {
@@ -191,6 +191,14 @@ namespace LibMq
         [DllImport(Library)]
         internal static extern IntPtr mq_push_consumer_subscribe(PushConsumerHandle consumer, [MarshalAs(UnmanagedType.LPUTF8Str)] string topic,
             UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string expression, UIntPtr expressionLength);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_push_consumer_subscribe_async(PushConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr topicLength, [MarshalAs(UnmanagedType.LPUTF8Str)] string expression,
+            UIntPtr expressionLength, QueueHandle queue, ulong tag);
+        [DllImport(Library)]
+        internal static extern IntPtr mq_push_consumer_unsubscribe_async(PushConsumerHandle consumer,
+            [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, UIntPtr length, QueueHandle queue, ulong tag);
+        [DllImport(Library)] internal static extern IntPtr mq_push_consumer_cancel(PushConsumerHandle consumer, QueueHandle queue, ulong tag);
         [DllImport(Library)]
         internal static extern IntPtr mq_push_consumer_start_async(PushConsumerHandle consumer, long timeout, QueueHandle queue, ulong tag);
         [DllImport(Library)] internal static extern IntPtr mq_push_consumer_suspend(PushConsumerHandle consumer);

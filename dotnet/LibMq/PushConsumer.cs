@@ -49,6 +49,25 @@ namespace LibMq
             }
         }
 
+        /// <summary>
+        /// Takes part in a topic's messages, or changes its expression: <c>*</c>, or tags as in <c>a || b</c>. When the task ends
+        /// the consumer has its share of the queues. All members of the group should subscribe to the same. What was fetched for
+        /// an older expression alone does not come any more, unless it failed before; what that one passed over may be
+        /// left out. Cancelling ends the waiting, not the change.
+        /// </summary>
+        public Task SubscribeAsync(string topic, string expression = "*", CancellationToken cancellationToken = default) =>
+            Call(cancellationToken).Start((_handle, topic, expression), (state, queue, tag) =>
+                Native.mq_push_consumer_subscribe_async(state._handle, state.topic, Native.Length(state.topic), state.expression,
+                    Native.Length(state.expression), queue, tag));
+
+        /// <summary>
+        /// Ends a subscription and leaves its queues: what is consumed is committed. Listeners that run go on. A topic that is not
+        /// subscribed to is no error; without any the consumer stays in its group and gets what failed before.
+        /// </summary>
+        public Task UnsubscribeAsync(string topic, CancellationToken cancellationToken = default) =>
+            Call(cancellationToken).Start((_handle, topic), (state, queue, tag) =>
+                Native.mq_push_consumer_unsubscribe_async(state._handle, state.topic, Native.Length(state.topic), queue, tag));
+
         /// <summary>Fetches no more until <see cref="Resume"/>; what was fetched already still comes. The consumer stays in its group.</summary>
         public void Suspend()
         {
@@ -163,6 +182,12 @@ namespace LibMq
             var name = Native.Text(Native.mq_event_warning_name(happened, out var length), length) ?? "";
             var message = Native.Text(Native.mq_event_warning_message(happened, out length), length) ?? "";
             EventLoop.Tell(() => _onWarning(name, message));
+        }
+
+        private Pending<bool> Call(CancellationToken cancellationToken)
+        {
+            _closing.Check();
+            return new Pending<bool>(_loop, _ => true, (queue, tag) => Native.mq_push_consumer_cancel(_handle, queue, tag), cancellationToken);
         }
 
         private async Task CloseOnceAsync(TimeSpan? timeout)

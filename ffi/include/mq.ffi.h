@@ -242,6 +242,21 @@ struct mq_error *mq_push_consumer_subscribe(struct mq_push_consumer *consumer,
                                             size_t topic_len,
                                             const char *expression,
                                             size_t expression_len);
+struct mq_error *mq_push_consumer_subscribe_async(struct mq_push_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *expression,
+                                                  size_t expression_len,
+                                                  struct mq_queue *queue,
+                                                  uint64_t tag);
+struct mq_error *mq_push_consumer_unsubscribe(struct mq_push_consumer *consumer,
+                                              const char *topic,
+                                              size_t topic_len);
+struct mq_error *mq_push_consumer_unsubscribe_async(struct mq_push_consumer *consumer,
+                                                    const char *topic,
+                                                    size_t topic_len,
+                                                    struct mq_queue *queue,
+                                                    uint64_t tag);
 struct mq_error *mq_push_consumer_start(struct mq_push_consumer *consumer,
                                         int64_t timeout_ms);
 struct mq_error *mq_push_consumer_start_async(struct mq_push_consumer *consumer,

@@ -46,7 +46,7 @@
  * Version of the binary interface that this header describes. The high 16 bits are the major version, that of the SONAME
  * (`libmq.so.<major>`); the low 16 bits grow with every addition.
  */
-#define MQ_ABI_VERSION 3
+#define MQ_ABI_VERSION 4
 
 /**
  * Success. No `mq_error` ever has this code; `mq_error_code(NULL)` gives it.
@@ -1184,15 +1184,54 @@ struct mq_error *mq_push_consumer_new(struct mq_client *client,
                                       struct mq_push_consumer **consumer);
 
 /**
- * Subscribes to a topic, before the start. `expression` names tags: `a || b`; `*` or an empty one is every message.
+ * Subscribes to a topic, or changes its expression: tags as `a || b`; `*` or an empty one is every message.
  *
- * Errors: `MQ_ERR_ARGUMENT` for an illegal topic or expression, `MQ_ERR_STATE` after the start.
+ * Before the start it is only noted, without blocking; after it the consumer has its share of the topic's queues when this
+ * returns. All members of the group should subscribe to the same. A changed expression holds for what was fetched, too, but not
+ * for what was handed out or failed before; what the old one passed over may be left out.
+ * Errors: `MQ_ERR_ARGUMENT` for an illegal topic or expression and for the group's own retry topic; after the start also
+ * `MQ_ERR_NETWORK` and `MQ_ERR_TIMEOUT` (nothing has changed then), `MQ_ERR_STATE` on a thread of the library; `MQ_ERR_CLOSED`, `MQ_ERR_FORKED`.
  */
 struct mq_error *mq_push_consumer_subscribe(struct mq_push_consumer *consumer,
                                             const char *topic,
                                             size_t topic_len,
                                             const char *expression,
                                             size_t expression_len);
+
+/**
+ * As `mq_push_consumer_subscribe`, without blocking: the end is an `MQ_EVENT_DONE` with `tag` on `queue`.
+ *
+ * `MQ_ERR_QUEUE_FULL` from the call itself says that too many asynchronous calls are not done.
+ */
+struct mq_error *mq_push_consumer_subscribe_async(struct mq_push_consumer *consumer,
+                                                  const char *topic,
+                                                  size_t topic_len,
+                                                  const char *expression,
+                                                  size_t expression_len,
+                                                  struct mq_queue *queue,
+                                                  uint64_t tag);
+
+/**
+ * Takes a topic off and gives its queues up: what is consumed is committed, the rest is there for whoever subscribes again.
+ *
+ * What was handed out already still wants its answer. Without any topic left the consumer stays in its group, whose retry topic
+ * it consumes. A topic that is not subscribed to is no error. Errors: `MQ_ERR_ARGUMENT` for the group's own retry topic,
+ * `MQ_ERR_STATE` on a thread of the library, `MQ_ERR_CLOSED`, `MQ_ERR_FORKED`.
+ */
+struct mq_error *mq_push_consumer_unsubscribe(struct mq_push_consumer *consumer,
+                                              const char *topic,
+                                              size_t topic_len);
+
+/**
+ * As `mq_push_consumer_unsubscribe`, without blocking: the end is an `MQ_EVENT_DONE` with `tag` on `queue`.
+ *
+ * `MQ_ERR_QUEUE_FULL` from the call itself says that too many asynchronous calls are not done.
+ */
+struct mq_error *mq_push_consumer_unsubscribe_async(struct mq_push_consumer *consumer,
+                                                    const char *topic,
+                                                    size_t topic_len,
+                                                    struct mq_queue *queue,
+                                                    uint64_t tag);
 
 /**
  * Starts consuming: joins the group, shares the queues out, fetches. Blocks until the group is joined, up to `timeout_ms`
@@ -1241,8 +1280,8 @@ struct mq_error *mq_push_consumer_assignment(const struct mq_push_consumer *cons
                                              struct mq_message_queues **queues);
 
 /**
- * Cancels an `mq_push_consumer_start_async` that was made with `queue` and `tag` and is not done yet: its event is then an
- * `MQ_ERR_CANCELLED`, and the consumer can be started again. Unknown tags are no error.
+ * Cancels an asynchronous call, but for a close, that was made with `queue` and `tag` and is not done yet: its event is then an
+ * `MQ_ERR_CANCELLED`. A start can be repeated; a change of subscriptions may have its effect all the same. Unknown tags are no error.
  */
 struct mq_error *mq_push_consumer_cancel(struct mq_push_consumer *consumer,
                                          struct mq_queue *queue,

@@ -49,9 +49,13 @@ pub unsafe extern "C" fn mq_push_consumer_new(
     })
 }
 
-/// Subscribes to a topic, before the start. `expression` names tags: `a || b`; `*` or an empty one is every message.
+/// Subscribes to a topic, or changes its expression: tags as `a || b`; `*` or an empty one is every message.
 ///
-/// Errors: `MQ_ERR_ARGUMENT` for an illegal topic or expression, `MQ_ERR_STATE` after the start.
+/// Before the start it is only noted, without blocking; after it the consumer has its share of the topic's queues when this
+/// returns. All members of the group should subscribe to the same. A changed expression holds for what was fetched, too, but not
+/// for what was handed out or failed before; what the old one passed over may be left out.
+/// Errors: `MQ_ERR_ARGUMENT` for an illegal topic or expression and for the group's own retry topic; after the start also
+/// `MQ_ERR_NETWORK` and `MQ_ERR_TIMEOUT` (nothing has changed then), `MQ_ERR_STATE` on a thread of the library; `MQ_ERR_CLOSED`, `MQ_ERR_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_push_consumer_subscribe(
     consumer: *mut mq_push_consumer,
@@ -70,6 +74,72 @@ pub unsafe extern "C" fn mq_push_consumer_subscribe(
             )
         };
         consumer.consumer.subscribe(topic, expression)
+    })
+}
+
+/// As `mq_push_consumer_subscribe`, without blocking: the end is an `MQ_EVENT_DONE` with `tag` on `queue`.
+///
+/// `MQ_ERR_QUEUE_FULL` from the call itself says that too many asynchronous calls are not done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_push_consumer_subscribe_async(
+    consumer: *mut mq_push_consumer,
+    topic: *const c_char,
+    topic_len: usize,
+    expression: *const c_char,
+    expression_len: usize,
+    queue: *mut mq_queue,
+    tag: u64,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and texts with their lengths.
+        let (consumer, topic, expression, queue) = unsafe {
+            (
+                handle(consumer, "consumer")?,
+                text(topic, topic_len, "the topic")?,
+                text(expression, expression_len, "the expression")?,
+                handle(queue, "queue")?,
+            )
+        };
+        consumer.consumer.subscribe_async(topic, expression, &queue.queue, tag)
+    })
+}
+
+/// Takes a topic off and gives its queues up: what is consumed is committed, the rest is there for whoever subscribes again.
+///
+/// What was handed out already still wants its answer. Without any topic left the consumer stays in its group, whose retry topic
+/// it consumes. A topic that is not subscribed to is no error. Errors: `MQ_ERR_ARGUMENT` for the group's own retry topic,
+/// `MQ_ERR_STATE` on a thread of the library, `MQ_ERR_CLOSED`, `MQ_ERR_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_push_consumer_unsubscribe(
+    consumer: *mut mq_push_consumer,
+    topic: *const c_char,
+    topic_len: usize,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and texts with their lengths.
+        let (consumer, topic) =
+            unsafe { (handle(consumer, "consumer")?, text(topic, topic_len, "the topic")?) };
+        consumer.consumer.unsubscribe(topic)
+    })
+}
+
+/// As `mq_push_consumer_unsubscribe`, without blocking: the end is an `MQ_EVENT_DONE` with `tag` on `queue`.
+///
+/// `MQ_ERR_QUEUE_FULL` from the call itself says that too many asynchronous calls are not done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mq_push_consumer_unsubscribe_async(
+    consumer: *mut mq_push_consumer,
+    topic: *const c_char,
+    topic_len: usize,
+    queue: *mut mq_queue,
+    tag: u64,
+) -> *mut mq_error {
+    call(|| {
+        // SAFETY: the header asks for live handles or NULL and texts with their lengths.
+        let (consumer, topic, queue) = unsafe {
+            (handle(consumer, "consumer")?, text(topic, topic_len, "the topic")?, handle(queue, "queue")?)
+        };
+        consumer.consumer.unsubscribe_async(topic, &queue.queue, tag)
     })
 }
 
@@ -155,8 +225,8 @@ pub unsafe extern "C" fn mq_push_consumer_assignment(
     })
 }
 
-/// Cancels an `mq_push_consumer_start_async` that was made with `queue` and `tag` and is not done yet: its event is then an
-/// `MQ_ERR_CANCELLED`, and the consumer can be started again. Unknown tags are no error.
+/// Cancels an asynchronous call, but for a close, that was made with `queue` and `tag` and is not done yet: its event is then an
+/// `MQ_ERR_CANCELLED`. A start can be repeated; a change of subscriptions may have its effect all the same. Unknown tags are no error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_push_consumer_cancel(
     consumer: *mut mq_push_consumer,

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 /// Version of the binary interface that this header describes. The high 16 bits are the major version, that of the SONAME
 /// (`libmq.so.<major>`); the low 16 bits grow with every addition.
-pub const MQ_ABI_VERSION: u32 = 3;
+pub const MQ_ABI_VERSION: u32 = 4;
 
 /// The interface version of the library that is loaded, to be compared with `MQ_ABI_VERSION`: the major parts must be
 /// equal and the library's minor part must not be smaller.

@@ -215,7 +215,6 @@ static void only_subscribed_tags(struct world *world, mq_producer *producer) {
     CHECK(mq_event_tag(event) == 6 && mq_event_error(event) == NULL);
     mq_event_free(event);
     FAILS(mq_push_consumer_start(consumer, 0), MQ_ERR_STATE);
-    FAILS(mq_push_consumer_subscribe(consumer, MQ_TEXT("tags"), MQ_TEXT("*")), MQ_ERR_STATE);
     OK(mq_push_consumer_suspend(consumer));
     OK(mq_push_consumer_resume(consumer));
     send_text(producer, "tags", "r", "red");
@@ -229,6 +228,76 @@ static void only_subscribed_tags(struct world *world, mq_producer *producer) {
     CHECK(mq_event_tag(event) == 8 && mq_event_error(event) == NULL);
     mq_event_free(event);
     FAILS(mq_push_consumer_start(consumer, 0), MQ_ERR_CLOSED);
+    mq_push_consumer_free(consumer);
+}
+
+/* The queues of a topic that the consumer has. */
+static size_t queues_of(const mq_push_consumer *consumer, const char *topic) {
+    mq_message_queues *queues = NULL;
+    size_t i, found = 0;
+    OK(mq_push_consumer_assignment(consumer, &queues));
+    for (i = 0; i < mq_message_queues_count(queues); i++) {
+        found += same(mq_message_queues_topic(queues, i, NULL), topic);
+    }
+    mq_message_queues_free(queues);
+    return found;
+}
+
+/* The next message is this one; answers for it. */
+static void takes(struct world *world, const char *topic, const char *body) {
+    mq_event *event = next_event(world->queue, MQ_EVENT_MESSAGE);
+    const mq_message_view *view = mq_event_message(event, 0);
+    CHECK(same(mq_message_view_topic(view, NULL), topic) && body_is(view, body));
+    OK(mq_event_reply(event, MQ_CONSUME_SUCCESS, 0));
+    mq_event_free(event);
+}
+
+/* Whether the next event ends the call with this tag, well. */
+static int ends(struct world *world, uint64_t tag) {
+    mq_event *event = next_event(world->queue, MQ_EVENT_DONE);
+    int well = mq_event_tag(event) == tag && mq_event_error(event) == NULL;
+    mq_event_free(event);
+    return well;
+}
+
+static void subscriptions_change(struct world *world, mq_producer *producer) {
+    mq_push_consumer *consumer = consumer_of(world->client, world->queue, "first", NULL);
+    /* Before the start they are only noted. */
+    OK(mq_push_consumer_subscribe_async(consumer, MQ_TEXT("second"), MQ_TEXT("*"), world->queue, 21));
+    CHECK(ends(world, 21));
+    OK(mq_push_consumer_unsubscribe(consumer, MQ_TEXT("second")));
+    OK(mq_push_consumer_start(consumer, LONG_MS));
+    CHECK(queues_of(consumer, "first") == 4 && queues_of(consumer, "second") == 0);
+
+    OK(mq_push_consumer_subscribe(consumer, MQ_TEXT("second"), MQ_TEXT("blue")));
+    CHECK(queues_of(consumer, "second") == 4);
+    send_text(producer, "second", "unwanted", "violet");
+    send_text(producer, "second", "wanted", "blue");
+    takes(world, "second", "wanted");
+    OK(mq_push_consumer_subscribe_async(consumer, MQ_TEXT("second"), MQ_TEXT("red || green"), world->queue, 22));
+    CHECK(ends(world, 22));
+    send_text(producer, "second", "not any more", "blue");
+    send_text(producer, "second", "instead", "red");
+    takes(world, "second", "instead");
+
+    OK(mq_push_consumer_unsubscribe_async(consumer, MQ_TEXT("first"), world->queue, 23));
+    CHECK(ends(world, 23));
+    OK(mq_push_consumer_unsubscribe(consumer, MQ_TEXT("second")));
+    OK(mq_push_consumer_unsubscribe(consumer, MQ_TEXT("second")));
+    CHECK(queues_of(consumer, "first") == 0 && queues_of(consumer, "second") == 0);
+    send_text(producer, "first", "meanwhile", NULL);
+    OK(mq_push_consumer_subscribe(consumer, MQ_TEXT("first"), MQ_TEXT("*")));
+    takes(world, "first", "meanwhile");
+
+    FAILS(mq_push_consumer_subscribe(consumer, MQ_TEXT("no spaces"), MQ_TEXT("*")), MQ_ERR_ARGUMENT);
+    FAILS(mq_push_consumer_unsubscribe(consumer, MQ_TEXT("%RETRY%first")), MQ_ERR_ARGUMENT);
+    FAILS(mq_push_consumer_unsubscribe(consumer, NULL, 1), MQ_ERR_ARGUMENT);
+    FAILS(mq_push_consumer_unsubscribe(NULL, MQ_TEXT("first")), MQ_ERR_ARGUMENT);
+    FAILS(mq_push_consumer_subscribe_async(consumer, MQ_TEXT("first"), MQ_TEXT("*"), NULL, 1), MQ_ERR_ARGUMENT);
+    FAILS(mq_push_consumer_unsubscribe_async(consumer, MQ_TEXT("first"), NULL, 1), MQ_ERR_ARGUMENT);
+    OK(mq_push_consumer_close(consumer, LONG_MS));
+    FAILS(mq_push_consumer_subscribe(consumer, MQ_TEXT("first"), MQ_TEXT("*")), MQ_ERR_CLOSED);
+    FAILS(mq_push_consumer_unsubscribe(consumer, MQ_TEXT("first")), MQ_ERR_CLOSED);
     mq_push_consumer_free(consumer);
 }
 
@@ -247,7 +316,7 @@ static void settings_of_consumers(struct world *world) {
 void test_consumer(void) {
     struct world world;
     mq_producer *producer;
-    static const char *const topics[] = {"billing", "again", "threads", "bounded", "tags", "warned"};
+    static const char *const topics[] = {"billing", "again", "threads", "bounded", "tags", "warned", "first", "second"};
     size_t i;
     world_open(&world);
     for (i = 0; i < sizeof topics / sizeof topics[0]; i++) {
@@ -260,6 +329,7 @@ void test_consumer(void) {
     delivery_is_bounded(&world, producer);
     only_subscribed_tags(&world, producer);
     warnings_are_told(&world);
+    subscriptions_change(&world, producer);
     settings_of_consumers(&world);
     mq_producer_free(producer);
     world_close(&world);

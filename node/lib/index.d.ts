@@ -309,6 +309,17 @@ export class PushConsumer {
   private constructor()
   /** The queues that it has now. */
   readonly assignment: MessageQueue[]
+  /**
+   * Subscribes to a topic, or changes its expression: `'*'` or tags, `'a || b'`. Resolves when the consumer has its share of the
+   * queues. All members of the group should subscribe to the same. What was fetched for an older expression alone does not come any
+   * more, unless it failed before; what that one passed over may be left out. An abort ends the waiting, not the change.
+   */
+  subscribe(topic: string, expression?: string, options?: Cancel): Promise<void>
+  /**
+   * Gives a topic and its queues up: what is consumed is committed. Listener calls under way go on. A topic that is not subscribed
+   * to is no error; without any the consumer stays in its group and gets what failed before.
+   */
+  unsubscribe(topic: string, options?: Cancel): Promise<void>
   /** Fetches no more until `resume`, and stays in its group. What was asked for already still comes. */
   suspend(): void
   /** Fetches again. */

@@ -5,7 +5,9 @@ const { inspect } = require('node:util')
 const { ArgumentError, native } = require('./errors.js')
 const { loop } = require('./loop.js')
 const { ConsumeResult } = require('./message.js')
-const { Closeable, toFunction, toTimeout } = require('./options.js')
+const { Closeable, toFunction, toText, toTimeout } = require('./options.js')
+
+const CANCEL = ['signal']
 
 class PushConsumer extends Closeable {
   #native
@@ -13,6 +15,7 @@ class PushConsumer extends Closeable {
   #listener
   #onError
   #onWarning
+  #cancel = (tag) => this.#native.cancel(tag)
 
   /** Use Client.pushConsumer. */
   constructor({ onMessage, onMessages, onError, onWarning }, open) {
@@ -36,6 +39,19 @@ class PushConsumer extends Closeable {
     return native(() => this.#native.assignment())
   }
 
+  subscribe(topic, expression = '*', options) {
+    const start = (tag) => this.#native.subscribe(tag, toText(topic, 'the topic'), toText(expression, 'the expression'))
+    return this.#call(start, options)
+  }
+
+  unsubscribe(topic, options) {
+    return this.#call((tag) => this.#native.unsubscribe(tag, toText(topic, 'the topic')), options)
+  }
+
+  #call(start, options) {
+    return loop().call(start, options, CANCEL, this.#cancel)
+  }
+
   suspend() {
     native(() => this.#native.suspend())
   }
@@ -45,9 +61,8 @@ class PushConsumer extends Closeable {
   }
 
   async _start(subscriptions, options) {
-    for (const [topic, expression] of subscriptions) native(() => this.#native.subscribe(topic, expression))
-    const start = (tag) => this.#native.start(tag, toTimeout(options))
-    await loop().call(start, options, undefined, (tag) => this.#native.cancel(tag))
+    for (const [topic, expression] of subscriptions) await this.subscribe(topic, expression)
+    await loop().call((tag) => this.#native.start(tag, toTimeout(options)), options, undefined, this.#cancel)
   }
 
   async _close(timeout) {

@@ -16,10 +16,16 @@ pub struct PushConsumer {
 
 #[napi]
 impl PushConsumer {
-    /// Subscribes before the start.
+    /// Subscribes to a topic, or changes its expression.
     #[napi]
-    pub fn subscribe(&self, env: Env, topic: String, expression: String) -> napi::Result<()> {
-        self.inner.subscribe(&topic, &expression).throw(env)
+    pub fn subscribe(&self, env: Env, tag: f64, topic: String, expression: String) -> napi::Result<()> {
+        self.inner.subscribe_async(&topic, &expression, &self.queue, tag_of(tag)).throw(env)
+    }
+
+    /// Gives a topic up.
+    #[napi]
+    pub fn unsubscribe(&self, env: Env, tag: f64, topic: String) -> napi::Result<()> {
+        self.inner.unsubscribe_async(&topic, &self.queue, tag_of(tag)).throw(env)
     }
 
     /// Joins the group.
@@ -28,7 +34,7 @@ impl PushConsumer {
         self.inner.start_async(limit(timeout), &self.queue, tag_of(tag)).throw(env)
     }
 
-    /// Gives up a start.
+    /// Gives up a call.
     #[napi]
     pub fn cancel(&self, env: Env, tag: f64) -> napi::Result<()> {
         self.inner.cancel(&self.queue, tag_of(tag)).throw(env)

@@ -41,6 +41,42 @@ it('divides long lists', async () => {
   assert.throws(() => producer.split(['x']), ArgumentError)
 })
 
+it('changes its subscriptions while it runs', async () => {
+  const client = await here.connect()
+  const [one, two] = [await here.topic(2), await here.topic(2)]
+  const producer = client.producer()
+  const got = []
+  const take = async (body) => {
+    await until(() => got.length > 0, body)
+    assert.equal(got.shift(), body)
+  }
+  const consumer = await here.consume(client, one, (message) => void got.push(message.body.toString()))
+  const queuesOf = (topic) => consumer.assignment.filter((queue) => queue.topic === topic).length
+  await consumer.subscribe(two, 'a')
+  assert.deepEqual([queuesOf(one), queuesOf(two)], [2, 2])
+  await producer.send({ topic: two, tag: 'x', body: 'not wanted' })
+  await producer.send({ topic: two, tag: 'a', body: 'a' })
+  await take('a')
+  await consumer.subscribe(two, 'b || c', { signal: AbortSignal.timeout(60_000) })
+  await producer.send({ topic: two, tag: 'a', body: 'not wanted any more' })
+  await producer.send({ topic: two, tag: 'b', body: 'b' })
+  await take('b')
+  await consumer.unsubscribe(one)
+  await consumer.unsubscribe(two)
+  await consumer.unsubscribe(two)
+  assert.deepEqual([queuesOf(one), queuesOf(two)], [0, 0])
+  await producer.send({ topic: one, body: 'meanwhile' })
+  await consumer.subscribe(one)
+  await take('meanwhile')
+  await assert.rejects(consumer.subscribe('a b'), ArgumentError)
+  await assert.rejects(consumer.subscribe(one, ' || '), ArgumentError)
+  await assert.rejects(consumer.subscribe(one, '*', { signal: AbortSignal.abort() }), { name: 'AbortError' })
+  await consumer.close()
+  await assert.rejects(consumer.subscribe(one), ClosedError)
+  await assert.rejects(consumer.unsubscribe(one), ClosedError)
+  assert.deepEqual(got, [])
+})
+
 it('keeps the order of a queue that is suspended', async () => {
   const client = await here.connect()
   const topic = await here.topic(1)

@@ -37,6 +37,9 @@ await using consumer = await client.pushConsumer({
 })
 consumer.suspend()
 consumer.resume()
+await consumer.subscribe('u')
+await consumer.subscribe('u', 'a || b', { signal: AbortSignal.timeout(1000) })
+await consumer.unsubscribe('u', {})
 await client.pushConsumer({ group: 'g', subscriptions: { t: '*' }, onMessage: (view) => received.push(view) })
 await client.pushConsumer({ group: 'g', subscriptions: { t: '*' }, onMessages: (views) => { received.push(...views) } })
 
@@ -74,6 +77,8 @@ await producer.send({ topic: 't' })
 broker.faults.failNext('SEND_MESSAGE')
 // @ts-expect-error no such place in a queue
 await puller.seek(queues[0]!, 'middle')
+// @ts-expect-error an expression is a text
+await consumer.subscribe('u', ['a', 'b'])
 // @ts-expect-error a misspelt field
 await producer.send({ topic: 't', body: 'x', tags: 'a' })
 // @ts-expect-error an unknown option; `settings` takes the others

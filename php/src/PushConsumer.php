@@ -152,6 +152,29 @@ final class PushConsumer
         $this->stopped = true;
     }
 
+    /**
+     * Takes part in a topic's messages, or changes its expression: '*', or tags as in 'paid || refunded'. When this returns
+     * the consumer has its share of the queues. All members of the group should subscribe to the same. What was fetched for an
+     * older expression alone does not come any more, unless it was handed out or failed before; what that one passed over may
+     * be left out.
+     */
+    public function subscribe(string $topic, string $expression = '*'): void
+    {
+        $this->checkOpen();
+        Library::check(Library::get()->mq_push_consumer_subscribe($this->handle->get(), $topic, strlen($topic), $expression, strlen($expression)));
+    }
+
+    /**
+     * Ends a subscription and leaves its queues: what is consumed is committed. What was handed out already still comes to
+     * the listener. A topic that is not subscribed to is no error; without any the consumer stays in its group and gets what
+     * failed before.
+     */
+    public function unsubscribe(string $topic): void
+    {
+        $this->checkOpen();
+        Library::check(Library::get()->mq_push_consumer_unsubscribe($this->handle->get(), $topic, strlen($topic)));
+    }
+
     /** Fetches no more until resume(); what was fetched already still comes. The consumer stays in its group. */
     public function suspend(): void
     {

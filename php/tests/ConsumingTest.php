@@ -6,8 +6,11 @@ declare(strict_types=1);
 
 namespace LibMq\Tests;
 
+use LibMq\ArgumentException;
+use LibMq\ClosedException;
 use LibMq\ConsumeResult;
 use LibMq\Message;
+use LibMq\MessageQueue;
 use LibMq\MessageView;
 
 final class ConsumingTest extends World
@@ -165,6 +168,50 @@ final class ConsumingTest extends World
             return count($found) === 10;
         }, 'the rest', $consumer->poll(...));
         self::assertContains('late', $found);
+    }
+
+    public function testSubscriptionsChangeWhileItRuns(): void
+    {
+        $found = [];
+        $other = self::name('topic');
+        $this->broker->createTopic($other, 2);
+        $group = self::name('group');
+        $consumer = $this->consumer($group);
+        $consumer->start(static function (MessageView $message) use (&$found): void {
+            $found[] = $message->body;
+        });
+        $queuesOf = static fn (string $topic): int => count(array_filter(
+            $consumer->assignment(),
+            static fn (MessageQueue $queue): bool => $queue->topic === $topic,
+        ));
+        $comes = static function (string ...$bodies) use (&$found, $consumer): void {
+            self::until(static function () use (&$found, $bodies): bool {
+                return $found === $bodies;
+            }, implode(', ', $bodies), $consumer->poll(...));
+        };
+        $consumer->subscribe($other, 'a');
+        self::assertSame(2, $queuesOf($other));
+        $this->producer->send(new Message($other, 'not wanted', tag: 'x'));
+        $this->producer->send(new Message($other, 'a', tag: 'a'));
+        $comes('a');
+        $consumer->subscribe($other, 'b || c');
+        $this->producer->send(new Message($other, 'not wanted any more', tag: 'a'));
+        $this->producer->send(new Message($other, 'b', tag: 'b'));
+        $comes('a', 'b');
+        $consumer->unsubscribe($this->topic);
+        $consumer->unsubscribe($other);
+        $consumer->unsubscribe($other);
+        self::assertSame(0, $queuesOf($this->topic) + $queuesOf($other));
+        $this->producer->send(new Message($this->topic, 'meanwhile'));
+        $consumer->subscribe($this->topic);
+        $comes('a', 'b', 'meanwhile');
+        self::refused(ArgumentException::class, static fn () => $consumer->subscribe('a b'), 'a b');
+        self::refused(ArgumentException::class, static fn () => $consumer->unsubscribe("%RETRY%$group"), 'retry topic');
+        self::quiet($consumer, 0.3);
+        $comes('a', 'b', 'meanwhile');
+        $consumer->close();
+        self::refused(ClosedException::class, fn () => $consumer->subscribe($this->topic));
+        self::refused(ClosedException::class, fn () => $consumer->unsubscribe($this->topic));
     }
 
     public function testStreamsTellWhenToPoll(): void

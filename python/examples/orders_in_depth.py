@@ -1,4 +1,4 @@
-"""Order, broadcast, audit, dead letters, trouble on purpose: python orders_in_depth.py; it starts a broker itself."""
+"""Order, other topics, broadcast, audit, dead letters: python orders_in_depth.py; it starts a broker itself."""
 
 from __future__ import annotations
 
@@ -34,6 +34,27 @@ def ship(client: libmq.Client) -> None:
 
     consumer.run()
     print("order-1:", *(step for order, step in steps if order == "order-1"))
+
+
+def move(client: libmq.Client) -> None:
+    """Change what a running consumer is subscribed to."""
+    bodies: list[str] = []
+    arrived = threading.Semaphore(0)
+
+    def note(message: libmq.MessageView) -> None:
+        bodies.append(message.body.decode())
+        arrived.release()
+
+    with client.push_consumer("returns", {"steps": "none"}, listener=note) as consumer:
+        consumer.subscribe("reports", "sport || weather")  # one more topic
+        consumer.unsubscribe("steps")
+        client.producer().send(Message("reports", b"rain", tag="weather"))
+        arrived.acquire()
+        consumer.subscribe("reports", "sport")  # another expression
+        for tag in ("weather", "sport"):
+            client.producer().send(Message("reports", tag.encode(), tag=tag))
+        arrived.acquire()
+    print("moved:", *bodies)
 
 
 def announce(client: libmq.Client) -> None:
@@ -105,9 +126,10 @@ def rescue(client: libmq.Client) -> None:
 def main() -> None:
     """Do it all on an embedded broker, which has faults and a clock for tests."""
     with libmq.testing.Broker() as broker, libmq.Client(broker.address) as client:
-        for topic in ("steps", "news", "parcels"):
+        for topic in ("steps", "reports", "news", "parcels"):
             broker.create_topic(topic, queues=2)
         ship(client)
+        move(client)
         announce(client)
         audit(client)
         broker.faults.fail_next("SEND_MESSAGE_V2", code="SYSTEM_BUSY")  # the producer sends again

@@ -54,6 +54,16 @@ impl PushConsumer {
         run(py, _into, |queue, tag| self.core.start_async(None, queue, tag))
     }
 
+    #[pyo3(signature = (topic, expression="*", _into=None))]
+    fn subscribe(&self, py: Python<'_>, topic: &str, expression: &str, _into: Into<'_>) -> Result<Py<PyAny>> {
+        run(py, _into, |queue, tag| self.core.subscribe_async(topic, expression, queue, tag))
+    }
+
+    #[pyo3(signature = (topic, _into=None))]
+    fn unsubscribe(&self, py: Python<'_>, topic: &str, _into: Into<'_>) -> Result<Py<PyAny>> {
+        run(py, _into, |queue, tag| self.core.unsubscribe_async(topic, queue, tag))
+    }
+
     fn suspend(&self) -> Result<()> {
         Ok(self.core.suspend()?)
     }

@@ -67,6 +67,92 @@ def test_a_listener_of_lists_answers_for_all(client, topic, group):
     assert consumer.assignment == []
 
 
+def queues_of(consumer, topic):
+    return sum(queue.topic == topic for queue in consumer.assignment)
+
+
+def test_subscriptions_change_while_it_runs(client, broker, topic, group):
+    inbox, other, producer = Inbox(), fresh("topic"), client.producer()
+    broker.create_topic(other, queues=2)
+    with client.push_consumer(group, {topic: "*"}, listener=inbox.put) as consumer:
+        consumer.subscribe(other, "a")
+        assert (queues_of(consumer, topic), queues_of(consumer, other)) == (4, 2)
+        producer.send(Message(other, b"not wanted", tag="x"))
+        producer.send(Message(other, b"a", tag="a"))
+        inbox.wait(1)
+        consumer.subscribe(other, "b || c")
+        producer.send(Message(other, b"not wanted any more", tag="a"))
+        producer.send(Message(other, b"b", tag="b"))
+        inbox.wait(2)
+        consumer.unsubscribe(topic)
+        consumer.unsubscribe(other)
+        consumer.unsubscribe(other)
+        assert (queues_of(consumer, topic), queues_of(consumer, other)) == (0, 0)
+        producer.send(Message(topic, b"meanwhile"))
+        consumer.subscribe(topic)
+        inbox.wait(3)
+        for illegal, expression in [("a b", "*"), (topic, " || "), (f"%RETRY%{group}", "*")]:
+            with pytest.raises(libmq.ArgumentError):
+                consumer.subscribe(illegal, expression)
+    assert inbox.bodies == [b"a", b"b", b"meanwhile"]
+    for change in (consumer.subscribe, consumer.unsubscribe):
+        with pytest.raises(libmq.ClosedError):
+            change(topic)
+
+
+def test_a_listener_may_change_the_subscriptions(client, broker, topic, group):
+    inbox, other = Inbox(), fresh("topic")
+    broker.create_topic(other, queues=2)
+    consumer = client.push_consumer(group, {topic: "*"})
+
+    @consumer.listen
+    def move_on(message):
+        if message.topic == topic:
+            consumer.subscribe(other)
+            consumer.unsubscribe(topic)
+        inbox.put(message)
+
+    with consumer:
+        client.producer().send(Message(topic, b"one"))
+        inbox.wait(1)
+        eventually(lambda: (queues_of(consumer, topic), queues_of(consumer, other)) == (0, 2))
+        client.producer().send(Message(other, b"two"))
+        assert [message.topic for message in inbox.wait(2)] == [topic, other]
+
+
+def test_subscriptions_change_while_it_runs_in_asyncio(broker, topic, group):
+    other = fresh("topic")
+    broker.create_topic(other, queues=2)
+
+    async def play():
+        bodies = asyncio.Queue()
+        async with aio.Client(broker.address) as client:
+            consumer = client.push_consumer(group, {topic: "*"})
+            producer = client.producer()
+
+            @consumer.listen
+            async def listen(message):
+                await bodies.put(message.body)
+
+            async with consumer:
+                await consumer.subscribe(other, "a")
+                await consumer.unsubscribe(topic)
+                assert (queues_of(consumer, topic), queues_of(consumer, other)) == (0, 2)
+                await producer.send(Message(topic, b"nobody's"))
+                await producer.send(Message(other, b"not wanted", tag="b"))
+                await producer.send(Message(other, b"a", tag="a"))
+                assert await asyncio.wait_for(bodies.get(), 30) == b"a"
+                with pytest.raises(libmq.ArgumentError):
+                    await consumer.subscribe("a b")
+            with pytest.raises(libmq.ClosedError):
+                await consumer.subscribe(topic)
+            with pytest.raises(libmq.ClosedError):
+                await consumer.unsubscribe(topic)
+            assert bodies.empty()
+
+    asyncio.run(play())
+
+
 def test_a_suspended_consumer_rests(client, topic, group):
     inbox = Inbox()
     with client.push_consumer(group, {topic: "*"}, listener=inbox.put) as consumer:

@@ -46,6 +46,8 @@ def synchronous() -> None:
 
         with consumer:
             consumer.suspend()
+            consumer.subscribe("u", "a || b")
+            consumer.unsubscribe("u")
             consumer.run()
         client.push_consumer("g", {"t": "*"}, batch_listener=many, on_warning=lambda warning: print(warning.name))
 
@@ -74,6 +76,8 @@ async def asynchronous() -> None:
             await producer.send_oneway(Message("t", message.body))
             return ConsumeResult.SUCCESS
 
+        await consumer.subscribe("u")
+        await consumer.unsubscribe("u")
         async with client.pull_consumer("audit", {"t": "*"}) as puller:
             async for message in puller:
                 await puller.commit({(await puller.queues("t"))[0]: message.queue_offset})

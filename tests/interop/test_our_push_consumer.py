@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.harness.runner import Runner, message
 from tests.interop import ours, remoting
 from tests.interop.conftest import Target
 from tests.interop.peers import Fields, Peer
@@ -75,6 +77,57 @@ def test_mqadmin_asks_our_consumer(target: Target, java: Peer, unique: str, work
         java.admin("resetOffsetByTime", "-g", group, "-t", unique, "-s", "0", "-n", target.namesrv)
         found = consumer.wait(3)
     assert {(m["queue_id"], m["queue_offset"]) for m in found} == {(sent["queue"], sent["offset"])}
+
+
+def test_mqadmin_sees_subscriptions_change(target: Target, java: Peer, unique: str, work: Path) -> None:
+    one, two, group = f"{unique}-one", f"{unique}-two", f"G-{unique}"
+    for topic in (one, two):
+        remoting.create_topic(target.broker, topic, 2)
+    runner = Runner("python", work / "python.log")
+
+    def asked(command: str, *arguments: str) -> str:
+        return java.admin(command, "-g", group, *arguments, "-n", target.namesrv)
+
+    def subscribed(text: str) -> dict[str, str]:
+        """Topics and expressions as either command lists them, the group's own retry topic left out."""
+        table = text.partition("#SubExpression")[2].strip("\n").partition("\n\n")[0]
+        found = re.findall(r"^(\S+) +(.+)$", table, re.MULTILINE) or re.findall(r"Topic: (\S+) .*SubExpression: (.*)", text)
+        return {topic: expression.strip() for topic, expression in found if not topic.startswith("%RETRY%")}
+
+    def progress() -> set[tuple[str, str]]:
+        """Topic and consumed offset of each queue that mqadmin counts for the group."""
+        rows = [line.split() for line in asked("consumerProgress").splitlines()]
+        return {(row[0], row[4]) for row in rows if row[:1] in ([one], [two])}
+
+    try:
+        runner.call("client.open", client="c", namesrv=target.namesrv, settings={})
+        settings = {"consume_from_where": "first"}
+        opened_with = {"client": "c", "group": group, "subscriptions": {one: "*"}, "settings": settings, "behaviour": {}}
+        runner.call("consumer.open", consumer="m", **opened_with)
+        member = client_id(target, java, group)
+        runner.call("consumer.subscribe", consumer="m", topic=two, expression="a || b")
+        for text in (asked("consumerConnection"), asked("consumerStatus", "-i", member)):
+            assert subscribed(text) == {one: "*", two: "a || b"}, text
+        runner.call("consumer.subscribe", consumer="m", topic=two, expression="c")
+        runner.call("producer.open", producer="p", client="c", group=f"P-{unique}", settings={})
+        queues = runner.call("producer.queues", producer="p", topic=two)["queues"]
+        for queue in queues:
+            runner.call("send", producer="p", message=message(two, b"x", tag="c"), mode="sync", queue=queue)
+        for _ in queues:
+            assert runner.event("m")["message"]["topic"] == two
+        runner.call("consumer.unsubscribe", consumer="m", topic=one)
+        for text in (asked("consumerConnection"), asked("consumerStatus", "-i", member)):
+            assert subscribed(text) == {two: "c"}, text
+        wait_for("its progress alone is shown", lambda: progress() == {(two, "1")} or None, 30)
+        status = asked("consumerStatus", "-i", member)
+        assert re.search(rf"^{two} ", status, re.MULTILINE) and not re.search(rf"^{one} ", status, re.MULTILINE), status
+        runner.call("consumer.unsubscribe", consumer="m", topic=two)
+        for text in (asked("consumerConnection"), asked("consumerStatus", "-i", member)):
+            assert subscribed(text) == {}, text
+        runner.call("consumer.subscribe", consumer="m", topic=one, expression="*")
+        assert subscribed(asked("consumerConnection")) == {one: "*"}
+    finally:
+        runner.close()
 
 
 @pytest.mark.slow

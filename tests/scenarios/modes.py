@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import ExitStack
 
-from tests.harness.runner import body_of, message
+from tests.harness.runner import RunnerError, body_of, message
 from tests.harness.scenario import Inbox, World, scenario
 from tests.scenarios.consuming import EVERYWHERE, send_all
 
@@ -116,6 +117,53 @@ def listener_batches(world: World, language: str) -> None:
             sizes.append(event["batch"])
         assert max(sizes) > 1 and max(sizes) <= 10, sizes
         inbox.expect_quiet()
+
+
+@scenario("Subscriptions that change while a consumer runs", brokers=EVERYWHERE)
+def subscriptions_change(world: World, language: str) -> None:
+    """Topics come and go and expressions change, in every way to consume; what was left goes on where it was."""
+    for settings in [{}, {"consume_mode": "orderly"}, {"message_model": "broadcasting"}]:
+        one, two, group = world.topic(queues=2), world.topic(queues=2), world.name("group")
+        with ExitStack() as stack:
+            if "message_model" in settings:
+                settings = {**settings, "offset_dir": stack.enter_context(tempfile.TemporaryDirectory())}
+            inbox = stack.enter_context(world.consumer(language, group, {one: "*"}, **settings))
+
+            def change(call: str, topic: str, inbox: Inbox = inbox, **fields: str) -> None:
+                inbox.runner.call(f"consumer.{call}", consumer=inbox.handle, topic=topic, **fields)
+
+            send_all(world, language, one, [b"one"])
+            inbox.wait_for({b"one"})
+            change("subscribe", two, expression="a || b")
+            send_all(world, language, two, [b"unwanted"], tag="x")
+            send_all(world, language, two, [b"two"], tag="a")
+            inbox.wait_for({b"two"})
+            change("subscribe", two, expression="b || c")
+            send_all(world, language, two, [b"wanted no more"], tag="a")
+            send_all(world, language, two, [b"wanted now"], tag="c")
+            inbox.wait_for({b"wanted now"})
+            change("unsubscribe", one)
+            send_all(world, language, one, [b"left", b"behind"])
+            send_all(world, language, two, [b"still"], tag="b")
+            inbox.wait_for({b"still"})
+            change("unsubscribe", two)
+            change("unsubscribe", two)
+            send_all(world, language, two, [b"later"], tag="b")
+            inbox.expect_quiet()
+            change("subscribe", two, expression="b || c")
+            change("subscribe", one, expression="*")
+            inbox.wait_for({b"left", b"behind", b"later"})
+            send_all(world, language, one, [b"end"])
+            inbox.wait_for({b"end"})
+            inbox.expect_quiet(0.5)
+            wanted = [b"one", b"two", b"wanted now", b"still", b"left", b"behind", b"later", b"end"]
+            assert sorted(inbox.bodies) == sorted(wanted), inbox.bodies
+        try:
+            change("subscribe", one, expression="*")
+        except RunnerError as error:
+            assert error.code == "CLOSED", error
+        else:
+            raise AssertionError("a closed consumer was subscribed")
 
 
 @scenario("Suspend and resume a consumer")

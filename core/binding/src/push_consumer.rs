@@ -1,6 +1,7 @@
 //! Push consumers: messages become events with reply tokens, never more of them than the consumer's permits.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -88,19 +89,58 @@ impl PushConsumer {
         Arc::downgrade(&self.0)
     }
 
-    /// Subscribes to the messages of a topic whose tags are in `expression` (`*` or empty: all; `a || b`), before the start.
+    /// Adds a topic, or changes its expression: `*`, or tags joined by `||`. Before the start it is only noted; after it
+    /// the share of the topic's queues is taken when this returns.
     ///
     /// # Errors
-    /// ARGUMENT: an illegal topic or expression. STATE: it was started. FORKED.
+    /// As [`mq_client::PushConsumer::subscribe`]; STATE on a runtime thread (but not before the start), FORKED.
     pub fn subscribe(&self, topic: &str, expression: &str) -> Result<(), Error> {
         let inner = self.0.get()?;
-        if !matches!(inner.stage.try_lock().as_deref(), Ok(Stage::New)) {
-            return Err(Error::new(
-                ErrorCode::State,
-                "the push consumer was started or closed; subscribe before the start",
-            ));
+        // Noted without a wait: many subscribe in places where they must not block.
+        if matches!(inner.stage.try_lock().as_deref(), Ok(Stage::New)) {
+            return inner.config.lock().add_subscription(topic, expression);
         }
-        inner.config.lock().add_subscription(topic, expression)
+        inner.client.runtime()?.block_on("subscribing", inner.subscribe(topic, expression))?
+    }
+
+    /// As [`PushConsumer::subscribe`] without blocking; the end is an event with `tag` on `queue`.
+    ///
+    /// # Errors
+    /// QUEUE_FULL: too many calls are not done. CLOSED: the client or the queue. FORKED.
+    pub fn subscribe_async(
+        &self,
+        topic: &str,
+        expression: &str,
+        queue: &Queue,
+        tag: u64,
+    ) -> Result<(), Error> {
+        let (consumer, topic, expression) = (self.clone(), topic.to_owned(), expression.to_owned());
+        self.spawn(queue, tag, async move {
+            consumer.0.get()?.subscribe(&topic, &expression).await.map(|()| Outcome::Done)
+        })
+    }
+
+    /// Takes a topic off and gives its queues up: what is consumed is committed. One that is not subscribed to is no
+    /// error. What was handed out already still wants its answer.
+    ///
+    /// # Errors
+    /// As [`mq_client::PushConsumer::unsubscribe`]; STATE on a runtime thread, FORKED.
+    pub fn unsubscribe(&self, topic: &str) -> Result<(), Error> {
+        let inner = self.0.get()?;
+        inner.client.runtime()?.block_on("unsubscribing", inner.unsubscribe(topic))?
+    }
+
+    /// As [`PushConsumer::unsubscribe`] without blocking; the end is an event with `tag` on `queue`.
+    ///
+    /// # Errors
+    /// As [`PushConsumer::subscribe_async`].
+    pub fn unsubscribe_async(&self, topic: &str, queue: &Queue, tag: u64) -> Result<(), Error> {
+        let (consumer, topic) = (self.clone(), topic.to_owned());
+        self.spawn(
+            queue,
+            tag,
+            async move { consumer.0.get()?.unsubscribe(&topic).await.map(|()| Outcome::Done) },
+        )
     }
 
     /// Joins the group and begins to fetch; blocks up to `timeout` (10 s if none is given). After an error it can be
@@ -120,13 +160,9 @@ impl PushConsumer {
     /// # Errors
     /// CLOSED: the client or the queue. FORKED.
     pub fn start_async(&self, timeout: Option<Duration>, queue: &Queue, tag: u64) -> Result<(), Error> {
-        let inner = self.0.get()?;
-        let runtime = inner.client.runtime()?;
-        let deadline = deadline(timeout.unwrap_or(START_TIMEOUT));
-        let consumer = self.clone();
-        inner.calls.spawn(&runtime, queue, tag, async move {
-            consumer.0.get()?.start_by(deadline).await?;
-            Ok(Outcome::Started)
+        let (consumer, deadline) = (self.clone(), deadline(timeout.unwrap_or(START_TIMEOUT)));
+        self.spawn(queue, tag, async move {
+            consumer.0.get()?.start_by(deadline).await.map(|()| Outcome::Started)
         })
     }
 
@@ -158,8 +194,8 @@ impl PushConsumer {
         Ok(())
     }
 
-    /// Cancels a [`PushConsumer::start_async`] made with `queue` and `tag` that is not done: its event is CANCELLED, and
-    /// it can be started again.
+    /// Cancels a call made with `queue` and `tag` that is not done: its event is CANCELLED. What was to be started can be
+    /// started again; a change of subscriptions may have its effect all the same.
     ///
     /// # Errors
     /// FORKED.
@@ -195,9 +231,51 @@ impl PushConsumer {
     pub fn close_async(&self, timeout: Option<Duration>, queue: &Queue, tag: u64) -> Result<(), Error> {
         closing::close_async(&self.0, timeout, queue, tag)
     }
+
+    fn spawn(
+        &self,
+        queue: &Queue,
+        tag: u64,
+        work: impl Future<Output = Result<Outcome, Error>> + Send + 'static,
+    ) -> Result<(), Error> {
+        let inner = self.0.get()?;
+        inner.calls.spawn(&inner.client.runtime()?, queue, tag, work)
+    }
 }
 
 impl Inner {
+    /// The running consumer; `None` before the start, of which `note` makes use.
+    async fn running(
+        &self,
+        note: impl FnOnce(&mut PushConsumerConfig) -> Result<(), Error>,
+    ) -> Result<Option<mq_client::PushConsumer>, Error> {
+        // Held no longer than this, so that a close need not wait for the brokers.
+        let stage = self.stage.lock().await;
+        match *stage {
+            Stage::New => note(&mut self.config.lock()).map(|()| None),
+            Stage::Started => Ok(self.running.lock().consumer.clone()),
+            Stage::Closed => Err(closed()),
+        }
+    }
+
+    async fn subscribe(&self, topic: &str, expression: &str) -> Result<(), Error> {
+        match self.running(|config| config.add_subscription(topic, expression)).await? {
+            Some(consumer) => consumer.subscribe(topic, expression).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn unsubscribe(&self, topic: &str) -> Result<(), Error> {
+        let take_off = |config: &mut PushConsumerConfig| {
+            config.remove_subscription(topic);
+            Ok(())
+        };
+        match self.running(take_off).await? {
+            Some(consumer) => consumer.unsubscribe(topic).await,
+            None => Ok(()),
+        }
+    }
+
     async fn start_by(&self, deadline: Instant) -> Result<(), Error> {
         let late = || {
             Error::new(
@@ -215,9 +293,7 @@ impl Inner {
                     "the push consumer was started before; start it once",
                 ));
             }
-            Stage::Closed => {
-                return Err(Error::new(ErrorCode::Closed, "the push consumer is closed; make a new one"));
-            }
+            Stage::Closed => return Err(closed()),
         }
         let config = self.config.lock().clone();
         if config.subscriptions.is_empty() {
@@ -247,6 +323,10 @@ impl Inner {
             None => {}
         }
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "the push consumer is closed; make a new one")
 }
 
 impl Close for Inner {

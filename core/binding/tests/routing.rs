@@ -122,3 +122,48 @@ fn warnings_come_on_the_consumers_queue() {
     assert!(consumer.assignment().unwrap().is_empty());
     broker.stop(Some(LONG)).unwrap();
 }
+
+#[test]
+fn subscriptions_change_before_the_start_while_it_runs_and_not_after() {
+    let broker = Broker::start(&Config::new()).unwrap();
+    for topic in ["one", "two"] {
+        broker.create_topic(topic, 2).unwrap();
+    }
+    let client = Client::new(&config(&[("namesrv", &broker.address().unwrap())]), "RUST").unwrap();
+    let queue = Queue::new();
+    let consumer = client.push_consumer(&config(&[("group", "billing")]), &queue, 7).unwrap();
+    // A topic that was taken off again gives neither queues nor a warning.
+    consumer.subscribe("one", "a").unwrap();
+    consumer.subscribe("one", "b").unwrap();
+    consumer.unsubscribe("one").unwrap();
+    assert_eq!(consumer.start(Some(LONG)).unwrap_err().code(), ErrorCode::State);
+    consumer.subscribe_async("one", "*", &queue, 1).unwrap();
+    assert!(matches!(next(&queue), Event::Done { tag: 1, result: Ok(Outcome::Done) }));
+    consumer.start(Some(LONG)).unwrap();
+    let queues_of =
+        |topic: &str| consumer.assignment().unwrap().iter().filter(|queue| queue.topic == topic).count();
+    assert_eq!((queues_of("one"), queues_of("two"), queue.is_empty()), (2, 0, true));
+    consumer.subscribe("two", "a || b").unwrap();
+    consumer.unsubscribe_async("one", &queue, 2).unwrap();
+    assert!(matches!(next(&queue), Event::Done { tag: 2, result: Ok(Outcome::Done) }));
+    assert_eq!((queues_of("one"), queues_of("two")), (0, 2));
+    consumer.subscribe_async("a b", "*", &queue, 3).unwrap();
+    match next(&queue) {
+        Event::Done { tag: 3, result: Err(error) } => assert_eq!(error.code(), ErrorCode::Argument),
+        other => panic!("{other:?}"),
+    }
+    // A broker that does not answer: the call can be given up, and closing does not wait for it.
+    broker.lose_answer_next("GET_CONSUMER_LIST_BY_GROUP", 100).unwrap();
+    consumer.subscribe_async("one", "*", &queue, 4).unwrap();
+    consumer.cancel(&queue, 4).unwrap();
+    match next(&queue) {
+        Event::Done { tag: 4, result: Err(error) } => assert_eq!(error.code(), ErrorCode::Cancelled),
+        other => panic!("{other:?}"),
+    }
+    broker.clear_faults().unwrap();
+    consumer.close(Some(LONG)).unwrap();
+    assert_eq!(consumer.subscribe("one", "*").unwrap_err().code(), ErrorCode::Closed);
+    assert_eq!(consumer.unsubscribe("one").unwrap_err().code(), ErrorCode::Closed);
+    client.close(Some(LONG)).unwrap();
+    broker.stop(Some(LONG)).unwrap();
+}

@@ -368,6 +368,12 @@ impl PushConsumerConfig {
         Ok(())
     }
 
+    /// Takes a topic off, with what it replaced; one that is not there is no error.
+    pub fn remove_subscription(&mut self, topic: &str) {
+        self.subscriptions.remove(topic);
+        self.replaced_subscriptions.retain(|(other, _)| other != topic);
+    }
+
     fn insert(&mut self, topic: String, expression: String) {
         if let Some(old) = self.subscriptions.insert(topic.clone(), expression)
             && self.subscriptions.get(&topic) != Some(&old)

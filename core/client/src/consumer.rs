@@ -33,6 +33,7 @@ mod retry;
 mod serve;
 mod settle;
 mod stats;
+mod subscribing;
 mod subscription;
 mod throttle;
 mod warning;
@@ -69,6 +70,9 @@ const DIRECT_CALLS: usize = 16;
 ///     }
 /// };
 /// let consumer = client.push_consumer(config, Arc::new(listener)).await?;
+/// // Topics come and go, and their expressions change, while it runs.
+/// consumer.subscribe("returns", "*").await?;
+/// consumer.unsubscribe("orders").await?;
 /// # consumer.close().await;
 /// # Ok(())
 /// # }
@@ -88,7 +92,7 @@ pub(crate) struct Inner {
     /// In the client's namespace.
     group: String,
     /// By topic, in the client's namespace; the retry topic is among them.
-    subscriptions: BTreeMap<String, Arc<Subscription>>,
+    subscriptions: Mutex<BTreeMap<String, Arc<Subscription>>>,
     listener: Arc<dyn Listener>,
     queues: Mutex<HashMap<MessageQueue, Arc<ProcessQueue>>>,
     ready: Ready,
@@ -129,6 +133,32 @@ impl PushConsumer {
             return Err(error);
         }
         Ok(consumer)
+    }
+
+    /// Adds a topic, or changes its expression: `*`, or tags joined by `||`. When this returns the share of the topic's
+    /// queues is taken, so what is sent from then on arrives. All members of the group should do the same.
+    ///
+    /// A changed expression holds for what waits here as well: nothing is given to the listener any more that only
+    /// the old one wanted, but for calls that run and messages that failed before. It goes on where the queues are, so
+    /// what the old one passed over may be left out. Dropping the future does not undo it. A listener may call this.
+    ///
+    /// # Errors
+    /// `ARGUMENT`: topic or expression is not acceptable, or the topic is the retry topic of the group itself.
+    /// `NETWORK`, `TIMEOUT`: no NameServer answers; nothing has changed then. `CLOSED`.
+    pub async fn subscribe(&self, topic: &str, expression: &str) -> Result<(), Error> {
+        self.handle.0.subscribe(topic, expression).await
+    }
+
+    /// Takes a topic off and gives its queues up: what is consumed is committed, the rest stays for whoever subscribes
+    /// again. A topic that is not subscribed to is no error (as in Java). Without any topic left the consumer stays in
+    /// its group, whose retry topic it consumes: messages that failed before still come, of topics taken off, too.
+    ///
+    /// Listener calls that run go on. Dropping the future does not undo it. A listener may call this.
+    ///
+    /// # Errors
+    /// `ARGUMENT`: the topic is the retry topic of the group itself. `CLOSED`.
+    pub async fn unsubscribe(&self, topic: &str) -> Result<(), Error> {
+        self.handle.0.unsubscribe(topic).await
     }
 
     /// Pulls no more until [`PushConsumer::resume`]; what was pulled already is still consumed, what a waiting pull brings
@@ -216,7 +246,7 @@ impl Inner {
             allocation: config.allocation(|topic| client.wrap(topic).into_owned())?,
             offsets,
             group,
-            subscriptions,
+            subscriptions: Mutex::new(subscriptions),
             listener,
             queues: Mutex::default(),
             ready: Ready::default(),
@@ -241,18 +271,8 @@ impl Inner {
     }
 
     async fn begin(self: &Arc<Self>) -> Result<(), Error> {
-        for topic in self.subscriptions.keys() {
-            self.client.routes.subscribe(topic, true);
-            match self.client.route(topic, None, self.client.short()).await {
-                Ok(_) => {}
-                // The topic may be made later; the retry topic is made by the first heartbeat.
-                Err(error) if error.code() == ErrorCode::NotFound => {
-                    if !topic.starts_with(name::RETRY_PREFIX) {
-                        tracing::warn!(group = self.group, topic, "subscribed topic does not exist yet");
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+        for subscription in self.subscribed() {
+            self.learn(&subscription.topic).await?;
         }
         for (topic, old) in &self.config.replaced_subscriptions {
             let new = self.config.subscriptions.get(topic).map_or("", String::as_str);
@@ -305,8 +325,8 @@ impl Inner {
         self.unlock(&unlocked).await;
         self.client.remove_consumer(&self.group);
         self.client.unregister(&[], Some(&self.group)).await;
-        for topic in self.subscriptions.keys().filter(|topic| !self.client.is_subscribed(topic)) {
-            self.client.routes.subscribe(topic, false);
+        for subscription in self.subscribed() {
+            self.unlearn(&subscription.topic);
         }
         tracing::info!(group = self.group, "consumer closed");
         self.tasks.close(Duration::ZERO).await;
@@ -334,8 +354,14 @@ impl Inner {
     }
 
     /// Hands pulled messages to the workers.
-    fn deliver(self: &Arc<Self>, queue: &Arc<ProcessQueue>, messages: Vec<MessageView>, next: i64) {
-        let (list, added) = queue.put(messages, next);
+    fn deliver(
+        self: &Arc<Self>,
+        queue: &Arc<ProcessQueue>,
+        subscription: &Arc<Subscription>,
+        messages: Vec<MessageView>,
+        next: i64,
+    ) {
+        let (list, added) = queue.put(subscription, messages, next);
         self.cached.fetch_add(added.cast_signed(), Ordering::Relaxed);
         if list {
             self.list(queue.clone());

@@ -308,11 +308,17 @@ pub(crate) mod tests {
 
     /// A message at this offset.
     pub(crate) fn view(topic: &str, queue_offset: i64) -> MessageView {
-        open(record_at(queue_offset, topic, 0, b"x", ""), "", 10).unwrap()
+        open(record_at(queue_offset, topic, 0, b"x", "", 2), "", 10).unwrap()
+    }
+
+    /// A message with a tag that nobody has failed for.
+    pub(crate) fn tagged(topic: &str, queue_offset: i64, tag: &str) -> MessageView {
+        let properties = format!("TAGS\u{1}{tag}\u{2}");
+        open(record_at(queue_offset, topic, 0, b"x", &properties, 0), "", 10).unwrap()
     }
 
     fn record(topic: &str, sys_flag: i32, body: &[u8], properties: &str) -> MessageRecord {
-        record_at(10, topic, sys_flag, body, properties)
+        record_at(10, topic, sys_flag, body, properties, 2)
     }
 
     fn record_at(
@@ -321,6 +327,7 @@ pub(crate) mod tests {
         sys_flag: i32,
         body: &[u8],
         properties: &str,
+        reconsume_times: i32,
     ) -> MessageRecord {
         let message = NewRecord {
             topic,
@@ -330,7 +337,7 @@ pub(crate) mod tests {
             born_timestamp: 1,
             born_host: "10.0.0.1:1".parse().unwrap(),
             store_host: "10.0.0.2:10911".parse().unwrap(),
-            reconsume_times: 2,
+            reconsume_times,
             prepared_transaction_offset: 0,
             body,
             body_crc: 0,

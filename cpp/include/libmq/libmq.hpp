@@ -336,6 +336,14 @@ class Producer {
 /// A running consumer. Made by PushConsumerBuilder::start; its destructor closes it.
 class PushConsumer {
  public:
+  /// Takes part in a topic's messages, or changes its expression: "*", or tags as in "a || b". When this returns the
+  /// consumer has its share of the queues. All members of the group should subscribe to the same. What was fetched for
+  /// an older expression alone does not come any more, unless it failed before; what that one passed over may be left
+  /// out.
+  void subscribe(const std::string& topic, const std::string& expression = "*");
+  /// Ends a subscription and leaves its queues: what is consumed is committed. Listeners that run go on. A topic that
+  /// is not subscribed to is no error; without any the consumer stays in its group and gets what failed before.
+  void unsubscribe(const std::string& topic);
   /// Stops fetching; listeners that run go on.
   void suspend();
   /// Goes on after suspend().

@@ -111,6 +111,48 @@ namespace LibMq.Tests
         }
 
         [Test]
+        public async Task SubscriptionsChangeWhileItRuns()
+        {
+            var inbox = new Inbox<MessageView>();
+            var other = Name("topic");
+            Broker.CreateTopic(other, 2);
+            var group = Name("group");
+            var consumer = await Client.CreatePushConsumerAsync(Options(group), message =>
+            {
+                inbox.Add(message);
+                return ConsumeResult.Success;
+            });
+            int QueuesOf(string topic) => consumer.Assignment.Count(queue => queue.Topic == topic);
+            await consumer.SubscribeAsync(other, "a");
+            Check.Equal(2, QueuesOf(other), "queues of the topic that was added");
+            await Producer.SendAsync(new Message(other, "not wanted") { Tag = "x" });
+            await Producer.SendAsync(new Message(other, "a") { Tag = "a" });
+            Check.Equal("a", Text(await inbox.TakeAsync()), "text");
+            using (var cancel = new CancellationTokenSource())
+            {
+                await consumer.SubscribeAsync(other, "b || c", cancel.Token);
+                cancel.Cancel();
+                await Check.ThrowsAsync<OperationCanceledException>(() => consumer.SubscribeAsync(other, "a", cancel.Token));
+            }
+            await Producer.SendAsync(new Message(other, "not wanted any more") { Tag = "a" });
+            await Producer.SendAsync(new Message(other, "b") { Tag = "b" });
+            Check.Equal("b", Text(await inbox.TakeAsync()), "text");
+            await consumer.UnsubscribeAsync(Topic);
+            await consumer.UnsubscribeAsync(other);
+            await consumer.UnsubscribeAsync(other);
+            Check.Equal(0, QueuesOf(Topic) + QueuesOf(other), "queues of the topics that were left");
+            await SendAsync(new[] { "meanwhile" });
+            await consumer.SubscribeAsync(Topic);
+            Check.Equal("meanwhile", Text(await inbox.TakeAsync()), "text");
+            await Check.ThrowsAsync<MqArgumentException>(() => consumer.SubscribeAsync("a b"), "a b");
+            await Check.ThrowsAsync<MqArgumentException>(() => consumer.UnsubscribeAsync("%RETRY%" + group), "retry topic");
+            await inbox.IsQuietAsync(0.5);
+            await consumer.CloseAsync();
+            await Check.ThrowsAsync<MqClosedException>(() => consumer.SubscribeAsync(Topic));
+            await Check.ThrowsAsync<MqClosedException>(() => consumer.UnsubscribeAsync(Topic));
+        }
+
+        [Test]
         public async Task ClosingWaitsForListenersAndCommits()
         {
             var group = Name("group");

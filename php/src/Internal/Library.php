@@ -26,7 +26,7 @@ final class Library
     public const EVENT_QUEUE_CHANGE = 5;
 
     /** The interface version that lib/mq.ffi.h describes: high 16 bits major, low 16 bits minor. */
-    private const ABI_VERSION = 3;
+    private const ABI_VERSION = 4;
 
     /** Seconds; what is longer is taken as this. */
     private const LONGEST = 1e11;

@@ -218,6 +218,25 @@ class PushConsumer:
         """The queues that it has now."""
         return self._core.assignment
 
+    def subscribe(self, topic: str, expression: str = "*") -> None:
+        """Subscribe to a topic, or change its expression: all messages (``"*"``) or the tags of ``"a || b"``.
+
+        Returns when the consumer has its share of the queues. All members of the group should subscribe to the same.
+        What was fetched for an older expression alone does not come any more, unless it failed before; what that one
+        passed over may be left out.
+
+        :raises ArgumentError: the topic or the expression is illegal, or the topic is the group's own retry topic.
+        """
+        self._core.subscribe(topic, expression)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Give a topic and its queues up: what is consumed is committed, and running listeners go on.
+
+        A topic that is not subscribed to is no error. Without any the consumer stays in its group and gets what failed
+        before.
+        """
+        self._core.unsubscribe(topic)
+
     def suspend(self) -> None:
         """Fetch no more until :meth:`resume`, and stay in the group; what was fetched already still comes."""
         self._core.suspend()

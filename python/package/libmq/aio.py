@@ -253,6 +253,14 @@ class PushConsumer:
         """The queues that it has now."""
         return self._core.assignment
 
+    async def subscribe(self, topic: str, expression: str = "*") -> None:
+        """Subscribe to a topic, or change its expression; see :meth:`libmq.PushConsumer.subscribe`."""
+        await self._bridge.call(self._core.subscribe, topic, expression)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Give a topic and its queues up; see :meth:`libmq.PushConsumer.unsubscribe`."""
+        await self._bridge.call(self._core.unsubscribe, topic)
+
     def suspend(self) -> None:
         """Fetch no more until :meth:`resume`, and stay in the group; what was fetched already still comes."""
         self._core.suspend()

@@ -335,6 +335,10 @@ class Runner {
       for (const auto& list : producer.split_batch(messages(request)))
         all.push_back(plain_receipt(producer.send(list)));
       return {{"receipts", all}};
+    } else if (op == "consumer.subscribe") {
+      get(consumers_, request.at("consumer"))->consumer.subscribe(request.at("topic"), request.at("expression"));
+    } else if (op == "consumer.unsubscribe") {
+      get(consumers_, request.at("consumer"))->consumer.unsubscribe(request.at("topic"));
     } else if (op == "consumer.suspend") {
       get(consumers_, request.at("consumer"))->consumer.suspend();
     } else if (op == "consumer.resume") {

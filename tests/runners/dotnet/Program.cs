@@ -17,7 +17,7 @@ internal static class Program
     {
         "client.open", "client.close", "producer.open", "producer.close", "send", "send_list", "send_file", "send_load",
         "consumer.open", "consumer.close", "broker.start", "broker.create_topic", "broker.kill", "broker.restart", "broker.stop",
-        "producer.queues", "send_split", "consumer.suspend", "consumer.resume", "pull", "dead_letters", "broker.fault",
+        "producer.queues", "send_split", "consumer.suspend", "consumer.resume", "consumer.subscribe", "consumer.unsubscribe", "pull", "dead_letters", "broker.fault",
         "broker.advance_clock", "log.hook", "async_listener", "concurrent",
     };
 
@@ -128,6 +128,12 @@ internal static class Program
                 return await Load.SendLoadAsync(Producers[request.Text("producer")], request).ConfigureAwait(false);
             case "consumer.open":
                 await OpenConsumerAsync(request).ConfigureAwait(false);
+                return null;
+            case "consumer.subscribe":
+                await Consumers[request.Text("consumer")].SubscribeAsync(request.Text("topic"), request.Text("expression")).ConfigureAwait(false);
+                return null;
+            case "consumer.unsubscribe":
+                await Consumers[request.Text("consumer")].UnsubscribeAsync(request.Text("topic")).ConfigureAwait(false);
                 return null;
             case "consumer.suspend":
                 Consumers[request.Text("consumer")].Suspend();

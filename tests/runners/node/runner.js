@@ -229,6 +229,14 @@ const OPS = {
     await handle(consumers, consumer, 'consumer').close()
   },
 
+  async 'consumer.subscribe'({ consumer, topic, expression }) {
+    await handle(consumers, consumer, 'consumer').subscribe(topic, expression)
+  },
+
+  async 'consumer.unsubscribe'({ consumer, topic }) {
+    await handle(consumers, consumer, 'consumer').unsubscribe(topic)
+  },
+
   async 'consumer.suspend'({ consumer }) {
     handle(consumers, consumer, 'consumer').suspend()
   },

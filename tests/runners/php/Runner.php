@@ -24,8 +24,8 @@ final class Runner
 {
     private const FEATURES = [
         'client.open', 'client.close', 'producer.open', 'producer.close', 'send', 'send_list', 'send_file', 'send_load',
-        'producer.queues', 'send_split', 'consumer.open', 'consumer.suspend', 'consumer.resume', 'consumer.close', 'pull', 'dead_letters',
-        'broker.fault', 'broker.advance_clock', 'broker.start', 'broker.create_topic', 'broker.kill', 'broker.restart', 'broker.stop',
+        'producer.queues', 'send_split', 'consumer.open', 'consumer.subscribe', 'consumer.unsubscribe', 'consumer.suspend', 'consumer.resume',
+        'consumer.close', 'pull', 'dead_letters', 'broker.fault', 'broker.advance_clock', 'broker.start', 'broker.create_topic', 'broker.kill', 'broker.restart', 'broker.stop',
         'log.hook', 'fork',
     ];
 
@@ -174,6 +174,12 @@ final class Runner
                 return $this->sendLoad($request);
             case 'consumer.open':
                 $this->openConsumer($request, $settings);
+                return [];
+            case 'consumer.subscribe':
+                $this->consumers[$request['consumer']]->subscribe($request['topic'], $request['expression']);
+                return [];
+            case 'consumer.unsubscribe':
+                $this->consumers[$request['consumer']]->unsubscribe($request['topic']);
                 return [];
             case 'consumer.suspend':
                 $this->consumers[$request['consumer']]->suspend();

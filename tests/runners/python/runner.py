@@ -27,7 +27,8 @@ OPS = [
     *("hello", "exit", "fork", "log.hook"),
     *("client.open", "client.close", "producer.open", "producer.close", "consumer.open", "consumer.close"),
     *("producer.queues", "send", "send_list", "send_split", "send_file", "send_load"),
-    *("consumer.suspend", "consumer.resume", "dead_letters.read", "dead_letters.resend"),
+    *("consumer.subscribe", "consumer.unsubscribe", "consumer.suspend", "consumer.resume"),
+    *("dead_letters.read", "dead_letters.resend"),
     *("pull.open", "pull.assign", "pull.queues", "pull.assignment", "pull.poll", "pull.seek", "pull.offset_for_time"),
     *("pull.pause", "pull.resume", "pull.commit", "pull.committed", "pull.position", "pull.close"),
     *("broker.start", "broker.create_topic", "broker.kill", "broker.restart", "broker.stop"),
@@ -404,6 +405,17 @@ class Runner:
 
     async def op_consumer_close(self, request: Json) -> None:
         await self.consumers[request["consumer"]].close(self.off_loop)
+
+    async def op_consumer_subscribe(self, request: Json) -> None:
+        await self.change(request, "subscribe", request["topic"], request["expression"])
+
+    async def op_consumer_unsubscribe(self, request: Json) -> None:
+        await self.change(request, "unsubscribe", request["topic"])
+
+    async def change(self, request: Json, call: str, *arguments: str) -> None:
+        consumer = self.consumers[request["consumer"]].consumer
+        change = getattr(consumer, call)
+        await (change(*arguments) if isinstance(consumer, aio.PushConsumer) else self.off_loop(change, *arguments))
 
     async def op_consumer_suspend(self, request: Json) -> None:
         self.consumers[request["consumer"]].consumer.suspend()

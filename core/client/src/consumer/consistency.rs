@@ -40,7 +40,8 @@ impl Inner {
     /// What a broker knows of the group.
     async fn known_group(&self) -> Result<ConsumerConnections, Error> {
         let none = || Error::new(ErrorCode::NotFound, "no broker of the subscribed topics is known");
-        let routes = self.subscriptions.keys().filter_map(|topic| self.client.routes.known(topic));
+        let subscribed = self.subscribed();
+        let routes = subscribed.iter().filter_map(|own| self.client.routes.known(&own.topic));
         let broker = routes.flat_map(|(_, route)| route.data.broker_datas.first().cloned()).next();
         let peer = self.client.broker(&broker.ok_or_else(none)?.broker_name, 0)?;
         let header = ConsumerGroupRequest { consumer_group: &self.group };

@@ -185,7 +185,7 @@ async fn work(consumer: Arc<Inner>, stays: bool) {
             break;
         }
         let success = outcome == Outcome::Success;
-        queue.subscription.stats.consumed(messages.len(), success, started.elapsed());
+        queue.stats.consumed(messages.len(), success, started.elapsed());
         drop(permit);
         consumer.settle(&queue, messages, outcome).await;
     }

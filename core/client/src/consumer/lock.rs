@@ -166,8 +166,8 @@ impl Inner {
         });
     }
 
-    /// Gives an ordered queue up that is not this member's share any more, when the listener is done with it. Until
-    /// then the lock is renewed: no other member may begin.
+    /// Gives up a queue that is not this member's any more, when the listener is done with it. Until then the lock of an
+    /// ordered one is renewed: no other member may begin.
     pub(super) async fn leave(self: &Arc<Self>, queue: Arc<ProcessQueue>, patience: Duration) {
         self.release_bytes(queue.stop());
         if timeout(patience, queue.until_idle()).await.is_ok() {
@@ -188,7 +188,9 @@ impl Inner {
         if !queue.is_dropped() {
             self.persist(std::slice::from_ref(queue)).await;
             self.release_bytes(queue.drop_now());
-            self.unlock(std::slice::from_ref(&queue.queue)).await;
+            if self.needs_locks() {
+                self.unlock(std::slice::from_ref(&queue.queue)).await;
+            }
         }
         self.forget(queue);
     }

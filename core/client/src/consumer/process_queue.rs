@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
+use super::stats::Stats;
 use super::subscription::Subscription;
 use crate::MessageView;
 use crate::message::now_millis;
@@ -23,7 +24,8 @@ const BROKER_KEEPS_LOCK: Duration = Duration::from_secs(60);
 pub(crate) struct ProcessQueue {
     pub(crate) queue: MessageQueue,
     pub(crate) broker_name: Arc<str>,
-    pub(crate) subscription: Arc<Subscription>,
+    /// Of the topic.
+    pub(crate) stats: Arc<Stats>,
     state: Mutex<State>,
     /// Tells the puller that there is room again, or that the queue was dropped.
     room: Notify,
@@ -59,8 +61,9 @@ pub(crate) enum Taken {
     Nothing,
 }
 
-#[derive(Default)]
 struct State {
+    /// What is wanted of the queue now.
+    subscription: Arc<Subscription>,
     /// Not yet given to a listener.
     waiting: VecDeque<MessageView>,
     /// From the oldest unfinished message on, in the order of offsets.
@@ -69,8 +72,8 @@ struct State {
     bytes: usize,
     /// Given to listeners.
     running: usize,
-    /// What to commit when nothing is unfinished.
-    next: Option<i64>,
+    /// What to commit when nothing is unfinished, and where the next pull begins.
+    next: i64,
     /// The largest offset that was ever put in.
     newest: i64,
     /// In the dispatcher's list; of an ordered queue also while a call holds its messages, or it rests.
@@ -114,8 +117,20 @@ impl ProcessQueue {
         ProcessQueue {
             broker_name: queue.broker_name.as_str().into(),
             queue,
-            subscription,
-            state: Mutex::new(State { next: Some(start), newest: -1, ..State::default() }),
+            stats: subscription.stats.clone(),
+            state: Mutex::new(State {
+                subscription,
+                waiting: VecDeque::new(),
+                open: VecDeque::new(),
+                unfinished: 0,
+                bytes: 0,
+                running: 0,
+                next: start,
+                newest: -1,
+                listed: false,
+                locked_at: None,
+                last_lock: 0,
+            }),
             room: Notify::new(),
             idle: Notify::new(),
             stopped: AtomicBool::new(false),
@@ -127,8 +142,22 @@ impl ProcessQueue {
         }
     }
 
+    /// The task that pulls, in place of the one before.
     pub(crate) fn set_puller(&self, puller: AbortHandle) {
-        *self.puller.lock() = Some(puller);
+        let old = self.puller.lock().replace(puller);
+        if let Some(old) = old {
+            old.abort();
+        }
+        // Whoever stopped the queue meanwhile has not seen this one.
+        if self.is_stopped() {
+            self.stop_pulling();
+        }
+    }
+
+    fn stop_pulling(&self) {
+        if let Some(puller) = self.puller.lock().take() {
+            puller.abort();
+        }
     }
 
     /// Whether the task that pulls has ended although the queue is still ours.
@@ -196,22 +225,25 @@ impl ProcessQueue {
     /// Stops pulling and giving out; what is being consumed goes on. Returns the bytes held no longer.
     pub(crate) fn stop(&self) -> usize {
         self.stopped.store(true, Ordering::Release);
-        if let Some(puller) = self.puller.lock().take() {
-            puller.abort();
-        }
+        self.stop_pulling();
         let discarded = std::mem::take(&mut self.state.lock().waiting);
         discarded.iter().map(MessageView::size).sum()
     }
 
     /// Adds pulled messages, oldest first; `true` if the dispatcher has to list this queue.
     ///
-    /// `next` is where the next pull begins. Messages that were put in before are left out. Returns the bytes
-    /// that were added, too.
-    pub(crate) fn put(&self, messages: Vec<MessageView>, next: i64) -> (bool, usize) {
+    /// `next` is where the next pull begins. Messages that were put in before are left out, and all if they were
+    /// pulled for a subscription that is not this queue's any more. Returns the bytes that were added, too.
+    pub(crate) fn put(
+        &self,
+        subscription: &Arc<Subscription>,
+        messages: Vec<MessageView>,
+        next: i64,
+    ) -> (bool, usize) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mut added = 0;
-        if self.is_stopped() {
+        if self.is_stopped() || !Arc::ptr_eq(&state.subscription, subscription) {
             return (false, 0);
         }
         for message in messages {
@@ -226,16 +258,39 @@ impl ProcessQueue {
             added += size;
             state.waiting.push_back(message);
         }
-        state.next = Some(next.max(state.newest + 1));
+        state.next = next.max(state.newest + 1);
         let list = !state.waiting.is_empty() && !state.listed;
         state.listed |= list;
         (list, added)
     }
 
-    /// Nothing was found up to `next`: commits that far if nothing is unfinished.
-    pub(crate) fn passed(&self, next: i64) {
+    /// Nothing that this subscription wants was found up to `next`: commits that far if nothing is unfinished.
+    pub(crate) fn passed(&self, subscription: &Arc<Subscription>, next: i64) {
         let mut state = self.state.lock();
-        state.next = Some(next.max(state.newest + 1));
+        if Arc::ptr_eq(&state.subscription, subscription) {
+            state.next = next.max(state.newest + 1);
+        }
+    }
+
+    /// What is wanted of the queue now.
+    pub(crate) fn subscription(&self) -> Arc<Subscription> {
+        self.state.lock().subscription.clone()
+    }
+
+    /// Goes on under another subscription of the topic: what waits and is not wanted any more counts as done, but for
+    /// messages that failed before. Pulls under way become void. Returns where the next pull begins, and the bytes
+    /// that are held no longer.
+    pub(crate) fn resubscribe(&self, subscription: Arc<Subscription>) -> (i64, usize) {
+        self.stop_pulling();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let stays = |message: &MessageView| subscription.wants(message) || message.reconsume_times() > 0;
+        let (waiting, unwanted): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.waiting).into_iter().partition(stays);
+        state.waiting = waiting.into();
+        state.subscription = subscription;
+        let freed = state.done(&unwanted);
+        (state.next, freed)
     }
 
     /// Takes up to `max` messages for a listener.
@@ -274,27 +329,11 @@ impl ProcessQueue {
     /// These messages are done with. Returns the bytes that are held no longer.
     pub(crate) fn finish(&self, messages: &[MessageView]) -> usize {
         self.last_consume.store(now_millis(), Ordering::Relaxed);
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let mut freed = 0;
-        for message in messages {
-            let offset = message.queue_offset();
-            let found = state.open.binary_search_by_key(&offset, |slot| slot.offset);
-            let Some(slot) = found.ok().and_then(|at| state.open.get_mut(at)).filter(|slot| !slot.done)
-            else {
-                continue;
-            };
-            slot.done = true;
-            freed += slot.size;
-            state.unfinished -= 1;
-        }
-        state.bytes -= freed;
-        while state.open.front().is_some_and(|slot| slot.done) {
-            state.open.pop_front();
-        }
+        let mut state = self.state.lock();
+        let freed = state.done(messages);
         state.running -= messages.len().min(state.running);
         let idle = state.running == 0;
-        drop(guard);
+        drop(state);
         self.room.notify_one();
         if idle {
             self.idle.notify_waiters();
@@ -325,10 +364,10 @@ impl ProcessQueue {
         list
     }
 
-    /// The smallest offset that is not consumed; `None` before anything is known.
-    pub(crate) fn commit_offset(&self) -> Option<i64> {
+    /// The smallest offset that is not consumed.
+    pub(crate) fn commit_offset(&self) -> i64 {
         let state = self.state.lock();
-        state.open.front().map(|slot| slot.offset).or(state.next)
+        state.open.front().map_or(state.next, |slot| slot.offset)
     }
 
     pub(crate) fn held(&self) -> Held {
@@ -365,22 +404,49 @@ impl ProcessQueue {
     }
 }
 
+impl State {
+    /// These messages are done with. Returns the bytes that are held no longer.
+    fn done(&mut self, messages: &[MessageView]) -> usize {
+        let mut freed = 0;
+        for message in messages {
+            let offset = message.queue_offset();
+            let found = self.open.binary_search_by_key(&offset, |slot| slot.offset);
+            let Some(slot) = found.ok().and_then(|at| self.open.get_mut(at)).filter(|slot| !slot.done) else {
+                continue;
+            };
+            slot.done = true;
+            freed += slot.size;
+            self.unfinished -= 1;
+        }
+        self.bytes -= freed;
+        while self.open.front().is_some_and(|slot| slot.done) {
+            self.open.pop_front();
+        }
+        freed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::view::tests::view;
+    use crate::view::tests::{tagged, view};
 
     fn queue(order: Option<Order>, offsets: impl IntoIterator<Item = i64>) -> ProcessQueue {
         let name = MessageQueue { topic: "T".to_owned(), broker_name: "b".to_owned(), queue_id: 0 };
-        let subscription = Arc::new(Subscription::new("T".to_owned(), "*").unwrap());
-        let queue = ProcessQueue::new(name, subscription, 0, order);
-        assert!(
-            queue.put(offsets.into_iter().map(|offset| view("T", offset)).collect(), 100).0,
-            "to be listed"
-        );
+        let queue = ProcessQueue::new(name, subscription("*"), 0, order);
+        let messages = offsets.into_iter().map(|offset| view("T", offset)).collect();
+        put(&queue, messages, 100);
         queue
+    }
+
+    fn subscription(expression: &str) -> Arc<Subscription> {
+        Arc::new(Subscription::new("T".to_owned(), expression).unwrap())
+    }
+
+    fn put(queue: &ProcessQueue, messages: Vec<MessageView>, next: i64) -> bool {
+        queue.put(&queue.subscription(), messages, next).0
     }
 
     fn take(queue: &ProcessQueue, max: usize) -> Vec<MessageView> {
@@ -394,18 +460,18 @@ mod tests {
     fn the_oldest_unfinished_message_holds_the_offset_back() {
         let queue = queue(None, [0, 1, 2, 5]);
         let (first, rest) = (take(&queue, 1), take(&queue, 9));
-        assert_eq!((first.len(), rest.len(), queue.commit_offset()), (1, 3, Some(0)));
+        assert_eq!((first.len(), rest.len(), queue.commit_offset()), (1, 3, 0));
         queue.finish(&rest);
-        assert_eq!(queue.commit_offset(), Some(0));
+        assert_eq!(queue.commit_offset(), 0);
         queue.finish(&first);
-        assert_eq!((queue.commit_offset(), queue.held().bytes), (Some(100), 0));
+        assert_eq!((queue.commit_offset(), queue.held().bytes), (100, 0));
     }
 
     #[test]
     fn an_ordered_queue_is_listed_once_at_a_time_and_gives_failed_messages_first() {
         let queue = queue(Some(Order::Free), 0..3);
         let first = take(&queue, 1);
-        assert!(!queue.put(vec![view("T", 100)], 101).0, "a call holds messages");
+        assert!(!put(&queue, vec![view("T", 100)], 101), "a call holds messages");
         queue.rest(1);
         queue.give_back(vec![first[0].again()]);
         assert!(queue.next_turn());
@@ -416,7 +482,7 @@ mod tests {
         assert!(queue.next_turn());
         queue.finish(&take(&queue, 9));
         assert!(!queue.next_turn());
-        assert!(queue.put(vec![view("T", 101)], 102).0, "it rests, so it is listed anew");
+        assert!(put(&queue, vec![view("T", 101)], 102), "it rests, so it is listed anew");
     }
 
     #[test]
@@ -426,7 +492,48 @@ mod tests {
         assert!(queue.stop() > 0);
         assert_eq!(queue.abandon(&first), first[0].size());
         assert!(!queue.next_turn() && take(&queue, 1).is_empty());
-        assert_eq!(queue.commit_offset(), Some(0));
+        assert_eq!(queue.commit_offset(), 0);
+    }
+
+    #[test]
+    fn another_subscription_leaves_out_what_it_does_not_want_and_loses_no_count() {
+        let tags = ["a", "b", "a", "b", "a"];
+        let queue = queue(None, []);
+        let old = queue.subscription();
+        let messages: Vec<_> = (0..).zip(tags).map(|(offset, tag)| tagged("T", offset, tag)).collect();
+        let size = messages[0].size();
+        queue.put(&old, messages, 5);
+        let running = take(&queue, 1);
+        let new = subscription("b");
+        assert_eq!(queue.resubscribe(new.clone()), (5, 2 * size));
+        assert_eq!((queue.held().messages, queue.held().bytes, queue.commit_offset()), (3, 3 * size, 0));
+        // A pull that was made for the old one brings nothing, and passes over nothing.
+        assert_eq!(queue.put(&old, vec![tagged("T", 5, "b")], 6), (false, 0));
+        queue.passed(&old, 50);
+        assert_eq!(queue.put(&new, vec![tagged("T", 5, "b")], 6), (false, size), "it is listed still");
+        let rest = take(&queue, 9);
+        assert_eq!(rest.iter().map(MessageView::queue_offset).collect::<Vec<_>>(), [1, 3, 5]);
+        queue.finish(&rest);
+        assert_eq!(queue.commit_offset(), 0, "the call for the old one is not over");
+        queue.finish(&running);
+        queue.passed(&new, 9);
+        assert_eq!((queue.commit_offset(), queue.held().bytes), (9, 0));
+    }
+
+    #[test]
+    fn what_failed_comes_again_under_another_subscription() {
+        let queue = queue(Some(Order::Free), []);
+        put(&queue, vec![tagged("T", 0, "a"), tagged("T", 1, "a")], 2);
+        let first = take(&queue, 1);
+        queue.rest(1);
+        queue.give_back(vec![first[0].again()]);
+        queue.resubscribe(subscription("b"));
+        assert!(queue.next_turn());
+        let again = take(&queue, 9);
+        assert_eq!(again.iter().map(MessageView::queue_offset).collect::<Vec<_>>(), [0]);
+        queue.finish(&again);
+        assert!(!queue.next_turn());
+        assert_eq!(queue.commit_offset(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Inner;
 use super::process_queue::ProcessQueue;
+use super::subscription::Subscription;
 use crate::message::now_millis;
 use crate::remoting::refusal;
 use crate::view::split_inner_batch;
@@ -24,15 +25,20 @@ const QUICK: Duration = Duration::from_millis(10);
 /// How often a suspended consumer or a full cache is looked at although nothing told of a change.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Pulls until the queue is dropped, which ends this task from outside.
-pub(crate) async fn pull(consumer: Arc<Inner>, queue: Arc<ProcessQueue>, start: i64) {
+/// Pulls until the queue is dropped or goes on under another subscription, which ends this task from outside.
+pub(crate) async fn pull(
+    consumer: Arc<Inner>,
+    queue: Arc<ProcessQueue>,
+    subscription: Arc<Subscription>,
+    start: i64,
+) {
     let broker_id = AtomicI64::new(0);
     let mut next = start;
     let mut failures: u32 = 0;
     while !queue.is_dropped() {
         room(&consumer, &queue).await;
         queue.last_pull.store(now_millis(), Ordering::Relaxed);
-        match once(&consumer, &queue, next, &broker_id).await {
+        match once(&consumer, &queue, &subscription, next, &broker_id).await {
             Ok(Pulled::Next(offset)) => {
                 next = offset;
                 if std::mem::take(&mut failures) > 0 {
@@ -136,6 +142,7 @@ fn has_room(consumer: &Inner, queue: &ProcessQueue) -> bool {
 async fn once(
     consumer: &Arc<Inner>,
     queue: &Arc<ProcessQueue>,
+    subscription: &Arc<Subscription>,
     next: i64,
     broker_id: &AtomicI64,
 ) -> Result<Pulled, Error> {
@@ -145,8 +152,7 @@ async fn once(
     let peer = client.broker(&queue.queue.broker_name, wanted)?;
     // A slave takes no commits.
     let may_commit = wanted == 0 && consumer.offsets.are_at_brokers() && queue.may_commit();
-    let commit = queue.commit_offset().filter(|offset| *offset > 0 && may_commit);
-    let subscription = &queue.subscription;
+    let commit = Some(queue.commit_offset()).filter(|offset| *offset > 0 && may_commit);
     let mut sys_flag = pull_flag::SUSPEND;
     if commit.is_some() {
         sys_flag |= pull_flag::COMMIT_OFFSET;
@@ -188,16 +194,16 @@ async fn once(
     broker_id.store(answer.suggest_which_broker_id, Ordering::Relaxed);
     match frame.response_code() {
         ResponseCode::SUCCESS => {
-            let messages = decode(consumer, queue, &frame).await?;
+            let messages = decode(consumer, queue, subscription, &frame).await?;
             subscription.stats.pulled(messages.len(), started.elapsed());
             // A pull that was parked when the consumer was suspended may bring messages still.
             resumed(consumer).await;
-            consumer.deliver(queue, messages, answer.next_begin_offset);
+            consumer.deliver(queue, subscription, messages, answer.next_begin_offset);
             Ok(Pulled::Next(answer.next_begin_offset))
         }
         ResponseCode::PULL_OFFSET_MOVED => Ok(Pulled::Moved(answer.next_begin_offset)),
         code => {
-            queue.passed(answer.next_begin_offset);
+            queue.passed(subscription, answer.next_begin_offset);
             if code == ResponseCode::PULL_NOT_FOUND && started.elapsed() < QUICK {
                 sleep(QUICK).await;
             }
@@ -220,6 +226,7 @@ fn is_unknown_to_broker(code: ResponseCode) -> bool {
 async fn decode(
     consumer: &Arc<Inner>,
     queue: &Arc<ProcessQueue>,
+    subscription: &Subscription,
     frame: &Frame,
 ) -> Result<Vec<MessageView>, Error> {
     let broken = |error: &dyn std::fmt::Display| {
@@ -238,7 +245,7 @@ async fn decode(
     let mut messages = Vec::with_capacity(records.len());
     for record in records {
         match MessageView::open(record, &queue.broker_name, namespace, limit) {
-            Ok(message) if queue.subscription.wants(&message) => messages.push(message),
+            Ok(message) if subscription.wants(&message) => messages.push(message),
             Ok(_) => {}
             Err((message, error)) => {
                 // Nobody can read it. Sent back often enough, it ends among the dead letters.

@@ -39,12 +39,20 @@ pub(super) async fn keep(consumer: Arc<Inner>, mut balanced: bool) {
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// A change of one topic's share.
-struct Change<'a> {
-    subscription: &'a Arc<Subscription>,
+struct Change {
+    subscription: Arc<Subscription>,
     lost: Vec<Arc<ProcessQueue>>,
     won: Vec<MessageQueue>,
+    /// Queues that stay, but are consumed under a subscription that was replaced.
+    outdated: Vec<Arc<ProcessQueue>>,
     /// Others are in the group, so a queue that is won may just be leaving one of them.
     shared: bool,
+}
+
+impl Change {
+    fn is_none(&self) -> bool {
+        self.lost.is_empty() && self.won.is_empty() && self.outdated.is_empty()
+    }
 }
 
 impl Inner {
@@ -56,10 +64,12 @@ impl Inner {
         }
         let mut balanced = true;
         let mut changes = Vec::new();
-        for subscription in self.subscriptions.values() {
-            match self.share(subscription).await {
-                Ok(Some(change)) => changes.push(change),
-                Ok(None) => {}
+        let subscribed = self.subscribed();
+        self.leave_topics_but(&subscribed).await;
+        for subscription in subscribed {
+            match self.share(&subscription).await {
+                Ok(change) if change.is_none() => {}
+                Ok(change) => changes.push(change),
                 Err(error) => {
                     tracing::debug!(group = self.group, topic = subscription.topic, %error, "queues not divided");
                     balanced = false;
@@ -81,7 +91,7 @@ impl Inner {
                 // The last owner may be consuming still.
                 balanced &= change.won.len() == before;
             }
-            changes.retain(|change| !change.won.is_empty() || !change.lost.is_empty());
+            changes.retain(|change| !change.is_none());
             if changes.is_empty() {
                 return balanced;
             }
@@ -105,6 +115,11 @@ impl Inner {
         }
         // Pulls name the version of the subscription, so the brokers have to know it first.
         self.client.beat_all().await;
+        for change in &changes {
+            for queue in &change.outdated {
+                self.resubscribe(queue, &change.subscription);
+            }
+        }
         let mut left = Vec::new();
         for (queue, subscription, start) in begun {
             if !self.take(queue.clone(), subscription, start, locked_at) {
@@ -119,8 +134,8 @@ impl Inner {
         balanced
     }
 
-    /// What changes for a topic; `None` if nothing does.
-    async fn share<'a>(&self, subscription: &'a Arc<Subscription>) -> Result<Option<Change<'a>>, Error> {
+    /// What changes for a topic.
+    async fn share(&self, subscription: &Arc<Subscription>) -> Result<Change, Error> {
         let topic = &subscription.topic;
         let deadline = self.client.short();
         let (_, route) = self.client.route(topic, None, deadline).await?;
@@ -132,7 +147,7 @@ impl Inner {
             self.shared.store(members.len() > 1, Ordering::Relaxed);
             (share, members.len() > 1)
         };
-        let mut lost = Vec::new();
+        let (mut lost, mut outdated) = (Vec::new(), Vec::new());
         let mut won = share.clone();
         for (queue, held) in self.queues.lock().iter().filter(|(queue, _)| queue.topic == *topic) {
             if held.is_stopped() {
@@ -142,10 +157,40 @@ impl Inner {
                 lost.push(held.clone());
             } else {
                 won.retain(|other| other != queue);
+                if !Arc::ptr_eq(&held.subscription(), subscription) {
+                    outdated.push(held.clone());
+                }
             }
         }
-        let changed = !lost.is_empty() || !won.is_empty();
-        Ok(changed.then_some(Change { subscription, lost, won, shared }))
+        Ok(Change { subscription: subscription.clone(), lost, won, outdated, shared })
+    }
+
+    /// Gives up the queues of topics that are subscribed to no longer. What the listener is busy with is still committed
+    /// or sent back when it is done: no other member waits for these queues.
+    async fn leave_topics_but(self: &Arc<Self>, subscribed: &[Arc<Subscription>]) {
+        let stays = |topic: &str| subscribed.iter().any(|own| own.topic == topic);
+        let held: Vec<_> = self.queues.lock().values().cloned().collect();
+        let left = held.into_iter().filter(|held| !held.is_stopped() && !stays(&held.queue.topic));
+        join_all(left.map(|held| self.leave(held, GIVE_UP))).await;
+    }
+
+    /// Goes on with a queue under the subscription that its topic has now.
+    fn resubscribe(self: &Arc<Self>, queue: &Arc<ProcessQueue>, subscription: &Arc<Subscription>) {
+        let (next, freed) = queue.resubscribe(subscription.clone());
+        self.release_bytes(freed);
+        self.start_pulling(queue, subscription.clone(), next);
+    }
+
+    fn start_pulling(
+        self: &Arc<Self>,
+        queue: &Arc<ProcessQueue>,
+        subscription: Arc<Subscription>,
+        start: i64,
+    ) {
+        let pulling = pull::pull(self.clone(), queue.clone(), subscription, start);
+        if let Some(puller) = self.tasks.start(pulling) {
+            queue.set_puller(puller);
+        }
     }
 
     /// Where a queue that is new to this member begins.
@@ -200,7 +245,7 @@ impl Inner {
             true => Some(Order::Free),
             false => None,
         };
-        let held = Arc::new(ProcessQueue::new(queue.clone(), subscription, start, order));
+        let held = Arc::new(ProcessQueue::new(queue.clone(), subscription.clone(), start, order));
         if self.needs_locks() {
             held.locked(locked_at);
         }
@@ -212,9 +257,7 @@ impl Inner {
             }
             queues.insert(queue, held.clone());
         }
-        if let Some(puller) = self.tasks.start(pull::pull(self.clone(), held.clone(), start)) {
-            held.set_puller(puller);
-        }
+        self.start_pulling(&held, subscription, start);
         true
     }
 
@@ -267,9 +310,8 @@ impl Inner {
 
 /// What is consumed of queues that are still ours.
 fn progress(queues: &[Arc<ProcessQueue>]) -> Vec<(MessageQueue, i64)> {
-    let offset = |queue: &Arc<ProcessQueue>| Some((queue.queue.clone(), queue.commit_offset()?));
     let ours = queues.iter().filter(|queue| !queue.is_dropped() && queue.may_commit());
-    ours.filter_map(offset).collect()
+    ours.map(|queue| (queue.queue.clone(), queue.commit_offset())).collect()
 }
 
 /// Commits from time to time.
@@ -288,7 +330,7 @@ pub(super) async fn keep_offsets(consumer: Arc<Inner>) {
         } else {
             consumer.offsets.tell(progress(&queues)).await;
         }
-        for subscription in consumer.subscriptions.values() {
+        for subscription in consumer.subscribed() {
             subscription.stats.sample();
         }
     }

@@ -27,7 +27,7 @@ impl Inner {
     }
 
     pub(crate) fn subscribes(&self, topic: &str) -> bool {
-        self.subscriptions.contains_key(topic)
+        self.subscriptions.lock().contains_key(topic)
     }
 
     pub(crate) fn heartbeat(&self) -> ConsumerData {
@@ -42,7 +42,7 @@ impl Inner {
             consume_type: "CONSUME_PASSIVELY".to_owned(),
             message_model: model.to_owned(),
             consume_from_where: from.to_owned(),
-            subscription_data_set: self.subscriptions.values().map(|s| s.data()).collect(),
+            subscription_data_set: self.subscribed().iter().map(|s| s.data()).collect(),
             unit_mode: self.client.config.unit_mode,
         }
     }
@@ -80,22 +80,22 @@ impl Inner {
     pub(crate) fn status_body(&self, topic: &str) -> Result<String, Error> {
         let queues = self.queues.lock();
         let offsets = queues.iter().filter(|(queue, _)| queue.topic == topic);
-        let table =
-            offsets.filter_map(|(queue, held)| Some((queue.clone(), held.commit_offset()?))).collect();
+        let table = offsets.map(|(queue, held)| (queue.clone(), held.commit_offset())).collect();
         ConsumerStatusBody { message_queue_table: table }.to_body().map_err(|error| internal(&error))
     }
 
     /// GET_CONSUMER_RUNNING_INFO (307); `stacks` asks for what runs just now, too.
     pub(crate) fn running_info_body(&self, stacks: bool) -> Result<String, Error> {
+        let subscribed = self.subscribed();
         let mut info = ConsumerRunningInfo {
-            subscription_set: self.subscriptions.values().map(|s| s.data()).collect(),
+            subscription_set: subscribed.iter().map(|s| s.data()).collect(),
             jstack: stacks.then(|| self.calls_text()),
             ..ConsumerRunningInfo::default()
         };
         for (queue, held) in self.queues.lock().iter() {
             let figures = held.held();
             let queue_info = ProcessQueueInfo {
-                commit_offset: held.commit_offset().unwrap_or(-1),
+                commit_offset: held.commit_offset(),
                 cached_msg_min_offset: figures.oldest,
                 cached_msg_max_offset: figures.newest,
                 cached_msg_count: i32::try_from(figures.messages).unwrap_or(i32::MAX),
@@ -109,7 +109,7 @@ impl Inner {
             };
             info.mq_table.insert(queue.clone(), queue_info);
         }
-        for subscription in self.subscriptions.values() {
+        for subscription in subscribed {
             info.status_table.insert(subscription.topic.clone(), subscription.stats.status());
         }
         info.properties = self.config.values().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -1,5 +1,6 @@
 //! What a group wants of a topic, and the version of that wish.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use mq_protocol::body::SubscriptionData;
@@ -20,7 +21,8 @@ pub(crate) struct Subscription {
     version: AtomicI64,
     /// Whether tags are looked at; the broker alone decides for retries, which keep their first tag.
     is_retry: bool,
-    pub(crate) stats: Stats,
+    /// Of the topic, whatever the expression.
+    pub(crate) stats: Arc<Stats>,
 }
 
 impl Subscription {
@@ -34,8 +36,14 @@ impl Subscription {
             filter,
             version: AtomicI64::new(now_millis()),
             is_retry,
-            stats: Stats::default(),
+            stats: Arc::default(),
         })
+    }
+
+    /// Takes the place of another subscription of the topic: it is newer, whatever the clock does.
+    pub(crate) fn after(self, old: &Subscription) -> Subscription {
+        let version = AtomicI64::new(self.version().max(old.version().saturating_add(1)));
+        Subscription { version, stats: old.stats.clone(), ..self }
     }
 
     pub(crate) fn version(&self) -> i64 {
@@ -77,4 +85,23 @@ fn parse(topic: &str, expression: &str) -> Result<TagFilter, Error> {
     TagFilter::parse(expression).map_err(|error| {
         Error::argument(format!("the subscription of topic '{topic}' is not acceptable: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_replaced_subscription_is_newer_even_if_the_clock_went_back() {
+        let old = Subscription::new("T".to_owned(), "a").unwrap();
+        old.version.store(i64::MAX - 10, Ordering::Relaxed);
+        old.stats.consumed(3, true, std::time::Duration::ZERO);
+        let new = Subscription::new("T".to_owned(), "b").unwrap().after(&old);
+        assert_eq!((new.text.as_str(), new.version()), ("b", old.version() + 1));
+        assert!(Arc::ptr_eq(&new.stats, &old.stats));
+        let data = new.data();
+        assert_eq!((data.sub_version, data.tags_set.len()), (new.version(), 1));
+    }
 }

@@ -14,4 +14,5 @@ mod limits;
 mod orderly;
 mod prelude;
 mod sharing;
+mod subscribing;
 mod warnings;

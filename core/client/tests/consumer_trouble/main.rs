@@ -6,6 +6,7 @@ mod support;
 
 mod consistency;
 mod locks;
+mod subscribing;
 mod thresholds;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
