@@ -20,9 +20,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.harness import runner as harness
 from tests.harness.matrix import TITLES
-from tests.harness.runner import LANGUAGES, WITHOUT, Runner, body_of
+from tests.harness.runner import WITHOUT, Runner, body_of
 
+LANGUAGES = [name for name in harness.LANGUAGES if name != "c"]
+"""Those that have a package of their own kind."""
 STATUS = Path("/var/lib/dpkg/status")
 PATIENCE = 120.0
 

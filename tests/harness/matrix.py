@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .runner import LANGUAGES
 
-TITLES = {"python": "Python", "node": "Node.js", "cpp": "C++", "dotnet": ".NET", "php": "PHP"}
+TITLES = {"python": "Python", "node": "Node.js", "cpp": "C++", "dotnet": ".NET", "php": "PHP", "c": "C"}
 BEGIN, END = "<!-- features: made by the scenarios -->\n", "<!-- /features -->\n"
 SIGNS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 

@@ -16,7 +16,7 @@ from typing import Any
 RUNNERS = Path(__file__).resolve().parent.parent / "runners"
 WITHOUT = os.environ.get("MQ_WITHOUT", "").split()
 """What this machine lacks, as `.ci/lacking` tells."""
-LANGUAGES = [name for name in ("python", "node", "cpp", "dotnet", "php") if name not in WITHOUT]
+LANGUAGES = [name for name in ("python", "node", "cpp", "dotnet", "php", "c") if name not in WITHOUT]
 PATIENCE = 60.0
 """Longest time in seconds that an answer may take; every wait ends by then."""
 
