@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import _core
 from ._types import ConsumeResult, ConsumerWarning
@@ -11,7 +11,7 @@ from ._types import ConsumeResult, ConsumerWarning
 _log = logging.getLogger("libmq")
 
 
-def must_be_callable(listener: object) -> None:
+def must_be_callable(listener: Callable[..., object]) -> None:
     """Refuse what can be no listener, before messages come."""
     if not callable(listener):
         raise TypeError(f"the listener is {listener!r}; give a function")
