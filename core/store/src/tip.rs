@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::AppendError;
 use crate::shared::Tip;
@@ -50,7 +49,11 @@ impl DerefMut for Appending<'_> {
 
 /// Some milliseconds coarse, and cheap: the limit is a second. Never 0.
 fn now() -> u64 {
-    let time = clock_gettime(ClockId::MonotonicCoarse);
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is there to be written. The C library's call, since rustix's own reads the vDSO, which memcheck hides.
+    if unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) } != 0 {
+        return 1;
+    }
     u64::try_from(time.tv_sec * 1000 + time.tv_nsec / 1_000_000).unwrap_or(0).max(1)
 }
 

@@ -180,13 +180,14 @@ impl Sends {
             }
         }))
         .await;
-        self.under_way.add_permits(count);
         let counts_from = arrivals.counts_from.load(Ordering::Relaxed);
         if let Ok(mut micros) = self.micros.lock() {
             done.into_iter().flatten().filter(|(due, _)| *due >= counts_from).for_each(|(_, took)| {
                 micros.saturating_record(took);
             });
         }
+        // Last, because whoever has all of them reads what was recorded.
+        self.under_way.add_permits(count);
     }
 
     fn fail(&self, error: mq_client::Error) {
