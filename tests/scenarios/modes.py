@@ -158,8 +158,8 @@ def subscriptions_change(world: World, language: str) -> None:
             inbox.expect_quiet(0.5)
             wanted = [b"one", b"two", b"wanted now", b"still", b"left", b"behind", b"later", b"end"]
             came = list(inbox.bodies)
-            # Its call may still run when its topic is left. The commits before and after its end are one-way, and a broker
-            # with several threads may take them in either order: then it comes again, as at-least-once allows.
+            # Its call may still run when its topic is left. The commits before and after its end are one-way, and a
+            # broker with several threads may take them in either order: then it comes again, as at-least-once allows.
             if came.count(b"still") == 2:
                 came.remove(b"still")
             assert sorted(came) == sorted(wanted), inbox.bodies
