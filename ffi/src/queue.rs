@@ -84,6 +84,7 @@ pub unsafe extern "C" fn mq_queue_poll(
 }
 
 /// Lets one waiting `mq_queue_poll` (or else the next one that would wait) return at once with what there is, if only 0 events.
+/// The descriptor of `mq_queue_fd` is readable until the next `mq_queue_poll`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_queue_wake(queue: *mut mq_queue) -> *mut mq_error {
     // SAFETY: the header asks for a live queue or NULL.

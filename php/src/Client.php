@@ -140,7 +140,9 @@ final class Client
         if ($this->closed) {
             return 0;
         }
-        $count = $this->pump($this->inbox->isEmpty() ? $timeout : 0.0);
+        // With something in the inbox the queue was woken (by drive()), so that this returns at once and uses that up.
+        $count = count($this->inbox);
+        $count += $this->pump($count === 0 ? $timeout : 0.001);
         while (!$this->inbox->isEmpty()) {
             $event = $this->inbox->dequeue();
             $consumer = $this->consumerOf($event);
@@ -253,15 +255,37 @@ final class Client
             }
         });
         try {
-            while (!$done) {
-                $this->pump(0.1);
-            }
+            $this->drive(static function () use (&$done): bool {
+                return $done;
+            });
         } finally {
             if (!$done) {
                 Library::check($cancel($this->queue->handle(), $tag));
             }
         }
         return $error === null ? $result : throw $error;
+    }
+
+    /**
+     * Takes events until something is done; in slices, so that signal handlers run.
+     *
+     * What comes for listeners meanwhile is in the inbox, of which stream() must tell: the queue is woken for it.
+     *
+     * @internal
+     *
+     * @param callable(): bool $done
+     */
+    public function drive(callable $done): void
+    {
+        try {
+            while (!$done()) {
+                $this->pump(0.1);
+            }
+        } finally {
+            if (!$this->inbox->isEmpty()) {
+                Library::check(Library::get()->mq_queue_wake($this->queue->handle()));
+            }
+        }
     }
 
     /**

@@ -40,14 +40,8 @@ final class PendingSend
      */
     public function await(): SendReceipt
     {
-        while ($this->receipt === null) {
-            if ($this->error !== null) {
-                throw $this->error;
-            }
-            // Slices let signal handlers run.
-            $this->client->pump(0.1);
-        }
-        return $this->receipt;
+        $this->client->drive($this->isDone(...));
+        return $this->receipt ?? throw $this->error ?? new \LogicException('a send that is done has a result');
     }
 
     /** Gives the send up: await() then throws an MqException named CANCELLED, unless it was done before. It may be stored all the same. */

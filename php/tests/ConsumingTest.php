@@ -236,4 +236,33 @@ final class ConsumingTest extends World
         $none = [];
         self::assertSame(0, stream_select($read, $none, $none, 0), 'nothing waits, nothing is readable');
     }
+
+    /** A call that waits takes events from the queue, and with them what is for listeners. */
+    public function testStreamsTellOfMessagesThatCameDuringACall(): void
+    {
+        $consumer = $this->consumer();
+        $found = 0;
+        $consumer->start(static function () use (&$found): void {
+            ++$found;
+        });
+        $stream = $this->client->stream();
+        $readable = static function (int $seconds) use ($stream): bool {
+            $read = [$stream];
+            $none = [];
+            return stream_select($read, $none, $none, $seconds) === 1;
+        };
+        $this->producer->sendOneway(new Message($this->topic, 'x'));
+        self::assertTrue($readable(60));
+        $other = self::name('topic');
+        $this->broker->createTopic($other);
+        $this->producer->send(new Message($other, 'takes what is on the queue'));
+        self::assertSame(0, $found);
+        self::assertTrue($readable(0));
+        self::assertSame(1, $consumer->poll(5.0));
+        self::assertSame(1, $found);
+        self::assertFalse($readable(0));
+        $start = microtime(true);
+        self::assertSame(0, $consumer->poll(0.2));
+        self::assertGreaterThan(0.1, microtime(true) - $start, 'the wake-up was used up');
+    }
 }

@@ -42,7 +42,7 @@ struct State {
     waiting: usize,
     /// Whether a poll shall return although nothing came.
     woken: bool,
-    /// Readable while there is something to poll; made when it is first asked for.
+    /// Readable while there is something to poll, and from a wake to the next poll; made when it is first asked for.
     fd: Option<OwnedFd>,
     fd_readable: bool,
     log_lines: usize,
@@ -106,7 +106,11 @@ impl Queue {
             state.woken = false;
         }
         if state.events.is_empty() {
-            return if state.closed { Err(closed()) } else { Ok(0) };
+            if state.closed {
+                return Err(closed());
+            }
+            state.make_unreadable();
+            return Ok(0);
         }
         let count = state.events.len().min(max);
         out.reserve(count);
@@ -135,13 +139,17 @@ impl Queue {
         Ok(count)
     }
 
-    /// Lets one waiting poll, or else the next one that would wait, return at once.
+    /// Lets one waiting poll, or else the next one that would wait, return at once; the descriptor is readable until the
+    /// next poll.
     ///
     /// # Errors
     /// FORKED.
     pub fn wake(&self) -> Result<(), Error> {
         let shared = self.0.get()?;
-        shared.state.lock().woken = true;
+        let mut state = shared.state.lock();
+        state.woken = true;
+        state.make_readable();
+        drop(state);
         shared.ready.notify_one();
         Ok(())
     }
@@ -158,7 +166,8 @@ impl Queue {
         self.len() == 0
     }
 
-    /// A file descriptor that is readable while events wait (and once the queue is closed), for event loops.
+    /// A file descriptor that is readable while events wait (after a wake until the next poll, and once the queue is
+    /// closed), for event loops.
     ///
     /// Made at the first call. It belongs to the queue: it must not be read, written or closed.
     ///
@@ -174,7 +183,7 @@ impl Queue {
                 )
             })?;
             state.fd = Some(fd);
-            if !state.events.is_empty() || state.closed {
+            if !state.events.is_empty() || state.closed || state.woken {
                 state.make_readable();
             }
         }

@@ -241,6 +241,20 @@ fn a_closed_queue_gives_what_waits_and_takes_nothing() {
 }
 
 #[test]
+fn a_wake_makes_the_descriptor_readable_until_the_next_poll() {
+    let queue = Queue::new();
+    queue.wake().unwrap();
+    assert!(is_readable(queue.fd().unwrap()), "also when the descriptor is made later");
+    let mut events = Vec::new();
+    for timeout in [Duration::ZERO, LONG] {
+        queue.wake().unwrap();
+        assert!(is_readable(queue.fd().unwrap()));
+        assert_eq!(queue.poll(&mut events, 1, timeout).unwrap(), 0);
+        assert!(!is_readable(queue.fd().unwrap()));
+    }
+}
+
+#[test]
 fn waiting_polls_end_by_wake_close_and_time() {
     let queue = Queue::new();
     let mut events = Vec::new();
