@@ -12,7 +12,7 @@ use mq_protocol::body::{DataVersion, MessageQueue, TopicConfig, perm};
 use mq_protocol::header::ConsumerRunningInfoRequest;
 use mq_protocol::name::{SCHEDULE_TOPIC, check_topic};
 use mq_protocol::{Frame, RequestCode};
-use mq_store::Store;
+use mq_store::{Store, StoreConfig};
 use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -37,6 +37,7 @@ use crate::service::stats::{SAMPLE_PERIOD, Stats};
 use crate::service::topics::Topics;
 use crate::service::waiting::Waiting;
 use crate::testing::{Faults, TestClock};
+use crate::wake::WakeInside;
 
 /// How long a start waits for its first registration at other NameServers.
 const FIRST_REGISTRATION: Duration = Duration::from_secs(3);
@@ -151,7 +152,10 @@ impl Broker {
         } else {
             None
         };
-        let store_config = config.store_config(Arc::new(clock.clone()))?;
+        let store_config = StoreConfig {
+            wake: Arc::new(WakeInside::current()),
+            ..config.store_config(Arc::new(clock.clone()))?
+        };
         let delay_levels = store_config.delay_levels.clone();
         let store = tokio::task::spawn_blocking(move || Store::open(store_config))
             .await

@@ -10,6 +10,7 @@ mod namesrv;
 mod server;
 mod service;
 pub mod testing;
+mod wake;
 
 pub use broker::Broker;
 pub use config::{
@@ -18,3 +19,4 @@ pub use config::{
 };
 pub use error::BrokerError;
 pub use namesrv::NameServer;
+pub use wake::WakeInside;

@@ -8,11 +8,12 @@ use crate::failure::Failure;
 
 /// Runs a future on a runtime with a thread for each core.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::to("start the runtime's threads", e))?;
-    runtime.block_on(future)
+    runtime()?.block_on(future)
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().map_err(|e| Failure::to("start the runtime's threads", e))
 }
 
 /// Waits for SIGTERM or SIGINT.

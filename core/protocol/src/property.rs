@@ -133,7 +133,20 @@ fn cut(text: &str, end: char) -> Option<(&str, &str)> {
 /// Value of `name` in a properties text; the last one if it stands several times.
 #[must_use]
 pub fn find<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    pairs(text).filter(|(key, _)| *key == name).last().map(|(_, value)| value)
+    // On each message's way more than once: only the ends of pairs are looked for.
+    let mut found = None;
+    let mut start = 0;
+    let ends = memchr::memchr_iter(VALUE_END as u8, text.as_bytes());
+    for end in ends.chain(std::iter::once(text.len())) {
+        if let Some(value) =
+            text.get(start..end).and_then(|pair| pair.strip_prefix(name)?.strip_prefix(NAME_END))
+            && !value.is_empty()
+        {
+            found = Some(value);
+        }
+        start = end + 1;
+    }
+    found.filter(|_| !name.is_empty())
 }
 
 /// Why a property cannot be stored.

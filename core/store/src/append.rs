@@ -11,7 +11,7 @@ use mq_protocol::property::{self, MAX_PROPERTIES, key};
 use crate::bell::Worker;
 use crate::config::{DelayLevels, FlushDisk};
 use crate::error::AppendError;
-use crate::log::{MIN_BLANK, NoRoom};
+use crate::log::{Hold, MIN_BLANK, NoRoom};
 use crate::queue::{Queue, Unit};
 use crate::shared::{Arrival, HeldArrival, Shared, Tip};
 
@@ -236,13 +236,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn append(&self, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
+    pub(crate) fn append(&self, record: &NewRecord<'_>, hold: Hold) -> Result<Appended, AppendError> {
         let prepared = self.prepare(record)?;
         self.check_size(prepared.size)?;
         let now = self.config.clock.now_millis();
         let mut tip = self.tip.append()?;
         self.gate.check(1)?;
-        self.log.make_room(&mut tip.writer, prepared.size).map_err(Shared::no_room)?;
+        self.log.make_room(&mut tip.writer, prepared.size, hold).map_err(Shared::no_room)?;
         tip.timestamp = tip.timestamp.max(now);
         let end = tip.writer.at + prepared.size;
         let queue_offset = if prepared.queued { prepared.queue.next() } else { 0 };
@@ -260,7 +260,11 @@ impl Shared {
         Ok(appended)
     }
 
-    pub(crate) fn append_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, AppendError> {
+    pub(crate) fn append_batch(
+        &self,
+        records: &[NewRecord<'_>],
+        hold: Hold,
+    ) -> Result<Vec<Appended>, AppendError> {
         let Some(first) = records.first() else { return Err(AppendError::EmptyBatch) };
         let one_queue = |other: &NewRecord<'_>| {
             other.topic == first.topic
@@ -279,7 +283,7 @@ impl Shared {
         let now = self.config.clock.now_millis();
         let mut tip = self.tip.append()?;
         self.gate.check(records.len())?;
-        self.log.make_room(&mut tip.writer, total).map_err(Shared::no_room)?;
+        self.log.make_room(&mut tip.writer, total, hold).map_err(Shared::no_room)?;
         tip.timestamp = tip.timestamp.max(now);
         let end = tip.writer.at + total;
         let mut queue_offset = if queued { queue.next() } else { 0 };

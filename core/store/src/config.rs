@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::StoreError;
+use crate::flush::{Wake, WakeHere};
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::queue::UNIT_SIZE;
 
@@ -150,6 +151,8 @@ pub struct StoreConfig {
     pub clock: Arc<dyn Clock>,
     /// Where files are.
     pub file_system: Arc<dyn FileSystem>,
+    /// Wakes those who wait for the disk.
+    pub wake: Arc<dyn Wake>,
 }
 
 impl Default for StoreConfig {
@@ -192,6 +195,7 @@ impl Default for StoreConfig {
             max_pending_units: 1 << 20,
             clock: Arc::new(SystemClock),
             file_system: Arc::new(RealFileSystem),
+            wake: Arc::new(WakeHere),
         }
     }
 }

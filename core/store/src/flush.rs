@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::bell::{Bells, Worker};
+use crate::config::StoreConfig;
 
 /// How a wait for the disk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +33,34 @@ struct Waiter {
 
 #[derive(Debug)]
 enum WaiterState {
-    Waiting(Option<Waker>),
+    Waiting(Waker),
     Done(FlushStatus),
 }
 
 impl Waiter {
-    fn finish(&self, status: FlushStatus) {
-        let before = std::mem::replace(&mut *self.state.lock(), WaiterState::Done(status));
-        match before {
-            WaiterState::Waiting(Some(waker)) => waker.wake(),
-            WaiterState::Waiting(None) => {}
-            // Whoever came first decided.
-            WaiterState::Done(first) => *self.state.lock() = WaiterState::Done(first),
+    /// Ends the wait and returns who is to be woken.
+    fn finish(&self, status: FlushStatus) -> Option<Waker> {
+        match std::mem::replace(&mut *self.state.lock(), WaiterState::Done(status)) {
+            WaiterState::Waiting(waker) => Some(waker),
+            // Waits are ended by whoever takes them off the list, and only once.
+            WaiterState::Done(_) => None,
         }
+    }
+}
+
+/// Wakes those whose wait for the disk is over.
+pub trait Wake: std::fmt::Debug + Send + Sync {
+    /// Wakes all of them. Called on a thread of the store; must not block and must not drop any of them unwoken.
+    fn wake(&self, wakers: Vec<Waker>);
+}
+
+/// Wakes one after the other on the thread that knows. For many tasks of one executor, waking them from within it is cheaper.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WakeHere;
+
+impl Wake for WakeHere {
+    fn wake(&self, wakers: Vec<Waker>) {
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -55,6 +71,7 @@ pub(crate) struct Flush {
     waiters: Mutex<Waiters>,
     timeout: Duration,
     bells: Arc<Bells>,
+    wake: Arc<dyn Wake>,
 }
 
 #[derive(Debug, Default)]
@@ -115,8 +132,21 @@ impl Gathering {
 }
 
 impl Flush {
-    pub(crate) fn new(flushed: u64, timeout: Duration, bells: Arc<Bells>) -> Flush {
-        Flush { flushed: AtomicU64::new(flushed), waiters: Mutex::default(), timeout, bells }
+    pub(crate) fn new(flushed: u64, config: &StoreConfig, bells: Arc<Bells>) -> Flush {
+        Flush {
+            flushed: AtomicU64::new(flushed),
+            waiters: Mutex::default(),
+            timeout: config.sync_flush_timeout,
+            bells,
+            wake: Arc::clone(&config.wake),
+        }
+    }
+
+    fn finish(&self, waiters: &VecDeque<Arc<Waiter>>, status: FlushStatus) {
+        let wakers: Vec<Waker> = waiters.iter().filter_map(|waiter| waiter.finish(status)).collect();
+        if !wakers.is_empty() {
+            self.wake.wake(wakers);
+        }
     }
 
     /// The log is on the disk up to here.
@@ -134,13 +164,14 @@ impl Flush {
         self.flushed.fetch_max(end, Ordering::AcqRel);
         let (done, waiting) = {
             let mut waiters = self.waiters.lock();
-            let (done, later) = std::mem::take(&mut waiters.waiting)
-                .into_iter()
-                .partition::<VecDeque<_>, _>(|w| w.end <= end);
+            let (done, later) = match waiters.waiting.iter().any(|waiter| waiter.end > end) {
+                false => (std::mem::take(&mut waiters.waiting), VecDeque::new()),
+                true => std::mem::take(&mut waiters.waiting).into_iter().partition(|w| w.end <= end),
+            };
             waiters.waiting = later;
             (done, waiters.waiting.len())
         };
-        done.iter().for_each(|waiter| waiter.finish(FlushStatus::Flushed));
+        self.finish(&done, FlushStatus::Flushed);
         Group { released: done.len(), waiting }
     }
 
@@ -176,7 +207,7 @@ impl Flush {
             waiters.over = true;
             std::mem::take(&mut waiters.waiting)
         };
-        waiting.iter().for_each(|waiter| waiter.finish(FlushStatus::Failed));
+        self.finish(&waiting, FlushStatus::Failed);
     }
 
     /// Ends waits whose time is over; returns how long to wait before the next look, `None` if nobody waits.
@@ -185,10 +216,10 @@ impl Flush {
         let (late, next) = {
             let mut waiters = self.waiters.lock();
             let late = waiters.waiting.partition_point(|waiter| waiter.deadline <= now);
-            let late: Vec<_> = waiters.waiting.drain(..late).collect();
+            let late: VecDeque<_> = waiters.waiting.drain(..late).collect();
             (late, waiters.waiting.front().map(|waiter| waiter.deadline.saturating_duration_since(now)))
         };
-        late.iter().for_each(|waiter| waiter.finish(FlushStatus::Timeout));
+        self.finish(&late, FlushStatus::Timeout);
         next
     }
 
@@ -207,7 +238,7 @@ impl Flush {
             waiter = Arc::new(Waiter {
                 end,
                 deadline: Instant::now() + self.timeout,
-                state: Mutex::new(WaiterState::Waiting(Some(waker))),
+                state: Mutex::new(WaiterState::Waiting(waker)),
             });
             waiters.waiting.push_back(Arc::clone(&waiter));
             first = waiters.waiting.len() == 1;
@@ -250,7 +281,7 @@ impl Future for Flushed {
         match &mut *waiter.state.lock() {
             WaiterState::Done(status) => Poll::Ready(*status),
             WaiterState::Waiting(waker) => {
-                *waker = Some(context.waker().clone());
+                waker.clone_from(context.waker());
                 Poll::Pending
             }
         }
@@ -274,7 +305,8 @@ mod tests {
     use std::pin::pin;
 
     fn flush(timeout: Duration) -> Arc<Flush> {
-        Arc::new(Flush::new(0, timeout, Arc::default()))
+        let config = StoreConfig { sync_flush_timeout: timeout, ..StoreConfig::at("/nowhere") };
+        Arc::new(Flush::new(0, &config, Arc::default()))
     }
 
     fn poll(future: Pin<&mut Flushed>) -> Poll<FlushStatus> {

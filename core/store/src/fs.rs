@@ -123,6 +123,8 @@ pub trait File: Debug + Send + Sync {
     }
     /// Writes all of `data` at `at`.
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()>;
+    /// Lets the disk begin with what a [`sync`](File::sync) would write of `at..at + length`; nothing is promised.
+    fn begin_sync(&self, _at: u64, _length: u64) {}
     /// Makes the data durable, and as much of its metadata as is needed to read it.
     fn sync(&self) -> io::Result<()>;
     /// Makes sure that later writes to `at..at + length`, which lies inside the file and holds nothing, find disk space.

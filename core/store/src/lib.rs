@@ -37,7 +37,7 @@ pub use clock::{Clock, SystemClock};
 pub use config::{DelayLevels, FlushDisk, StoreConfig};
 pub use config_file::ConfigFile;
 pub use error::{AppendError, StoreError};
-pub use flush::{FlushStatus, Flushed};
+pub use flush::{FlushStatus, Flushed, Wake, WakeHere};
 pub use index::{KeyQuery, KeyResult, MAX_KEY_RESULTS};
 pub use lookup::{Boundary, QueueEntry};
 pub use read::{Filter, Read, ReadRequest, ReadStatus};

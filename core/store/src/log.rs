@@ -10,20 +10,22 @@ use bytes::Bytes;
 use mq_protocol::message::{MAGIC_BLANK, MessageRecord};
 use parking_lot::{Mutex, RwLock};
 
-use crate::config::{StoreConfig, file_name, file_position};
+use crate::config::{FlushDisk, StoreConfig, file_name, file_position};
 use crate::error::{IoContext as _, StoreError};
 use crate::fs::{FileSystem, create_dir_durably};
 
 mod file;
+mod pace;
+mod stage;
 pub(crate) mod walk;
 
 pub(crate) use file::LogFile;
+use pace::{Pace, STRETCH};
+pub(crate) use stage::Staged;
+use stage::{Outlet, Stage};
 
 /// Bytes that a record must leave free at the end of its file for the blank (`END_FILE_MIN_BLANK_LENGTH`).
 pub(crate) const MIN_BLANK: u64 = 8;
-
-/// How far behind the end of the log pages stay in this process's memory.
-const KEEP_MAPPED: u64 = 16 << 20;
 
 /// Why there is no room in the log.
 #[derive(Debug)]
@@ -36,10 +38,16 @@ pub(crate) struct CommitLog {
     dir: PathBuf,
     pub(crate) file_size: u64,
     reserve_ahead: u64,
+    /// Whether records may wait in memory for the sync.
+    staged: bool,
+    outlet: Outlet,
     verify_prop_crc: bool,
     force_prop_crc: bool,
     files: RwLock<VecDeque<Arc<LogFile>>>,
     prepared: Mutex<Prepared>,
+    /// The end when the reserving thread looked last.
+    looked: AtomicU64,
+    pace: Mutex<Pace>,
     /// End of the last complete record. Stored with release order after the record is written.
     end: AtomicU64,
 }
@@ -58,7 +66,18 @@ pub(crate) struct LogWriter {
     /// Where the next record begins.
     pub(crate) at: u64,
     file: Option<Arc<LogFile>>,
-    released: u64,
+    stage: Stage,
+    /// Whether the records at hand go to the stage.
+    staging: bool,
+}
+
+/// How long the bytes of a record may stay in the memory of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Not at all: the sender may be told at once that it is stored.
+    No,
+    /// Until the sync that the sender waits for.
+    UntilSync,
 }
 
 impl CommitLog {
@@ -108,10 +127,14 @@ impl CommitLog {
             dir,
             file_size: size,
             reserve_ahead: config.reserve_ahead,
+            staged: config.flush_disk == FlushDisk::Sync,
+            outlet: Outlet::default(),
             verify_prop_crc: config.append_prop_crc || config.force_verify_prop_crc,
             force_prop_crc: config.force_verify_prop_crc,
             files: RwLock::new(files),
             prepared: Mutex::default(),
+            looked: AtomicU64::new(end),
+            pace: Mutex::new(Pace::new(end)),
             end: AtomicU64::new(end),
         })
     }
@@ -247,14 +270,17 @@ impl CommitLog {
             fs.sync_dir(&self.dir).context("sync directory", &self.dir)?;
         }
         self.end.store(end, Ordering::Release);
-        Ok(LogWriter { at: end, file: self.files.read().back().cloned(), released: end })
+        self.looked.store(end, Ordering::Relaxed);
+        *self.pace.lock() = Pace::new(end);
+        Ok(LogWriter { at: end, file: self.files.read().back().cloned(), ..LogWriter::default() })
     }
 
     /// Makes room for `length` bytes in one file, going on to the next file behind a blank if need be.
     ///
     /// After this [`write`](CommitLog::write) of that many bytes cannot fail. On an error nothing has changed that readers see.
-    pub(crate) fn make_room(&self, writer: &mut LogWriter, length: u64) -> Result<(), NoRoom> {
-        let Some(file) = writer.file.clone() else {
+    pub(crate) fn make_room(&self, writer: &mut LogWriter, length: u64, hold: Hold) -> Result<(), NoRoom> {
+        writer.staging = self.staged && hold == Hold::UntilSync && Stage::can_hold(length);
+        let Some(file) = &writer.file else {
             let file = self.take_next(writer.at).map_err(NoRoom)?;
             file.reserve(length).map_err(NoRoom)?;
             self.files.write().push_back(Arc::clone(&file));
@@ -262,9 +288,14 @@ impl CommitLog {
             return Ok(());
         };
         let used = writer.at - file.start;
-        if used + length + MIN_BLANK <= file.size {
+        let fits = used + length + MIN_BLANK <= file.size;
+        if self.staged && !(fits && writer.staging && writer.stage.has_room(length)) {
+            writer.stage.write_out(&self.outlet, file, writer.at).map_err(NoRoom)?;
+        }
+        if fits {
             return file.reserve(used + length).map_err(NoRoom);
         }
+        let file = Arc::clone(file);
         // The next file is there before the blank that points to it.
         let next = self.take_next(file.end()).map_err(NoRoom)?;
         let ready = next.reserve(length).and_then(|()| file.reserve(used + MIN_BLANK));
@@ -282,9 +313,7 @@ impl CommitLog {
         self.files.write().push_back(Arc::clone(&next));
         writer.at = next.start;
         writer.file = Some(next);
-        writer.released = writer.at;
         self.end.store(writer.at, Ordering::Release);
-        file.release(0..file.size);
         Ok(())
     }
 
@@ -294,23 +323,40 @@ impl CommitLog {
     pub(crate) fn write(&self, writer: &mut LogWriter, length: u64, encode: impl FnOnce(&mut &mut [u8])) {
         let Some(file) = &writer.file else { return };
         let used = writer.at - file.start;
-        // SAFETY: `writer` is behind the append lock, and the range lies behind the published end.
-        if let Some(mut out) = unsafe { file.writable(used..used + length) } {
+        let out = if writer.staging {
+            writer.stage.take(length)
+        } else {
+            // SAFETY: `writer` is behind the append lock, and the range lies behind the published end.
+            unsafe { file.writable(used..used + length) }
+        };
+        if let Some(mut out) = out {
             encode(&mut out);
             writer.at += length;
         }
     }
 
-    /// Shows readers everything up to the writing end. `true` if the next disk blocks should be reserved soon.
+    /// Takes what waits for the sync that comes now, to be written without the append lock; `None` if nothing does.
+    pub(crate) fn take_staged(&self, writer: &mut LogWriter) -> Option<Staged<'_>> {
+        let file = writer.file.as_ref().filter(|_| !writer.stage.is_empty())?;
+        Some(writer.stage.take_all(&self.outlet, file, writer.at))
+    }
+
+    /// The same for a group that still gathers, if it is long enough to be worth it.
+    pub(crate) fn take_many_staged(&self, writer: &mut LogWriter) -> Option<Staged<'_>> {
+        if writer.stage.is_long() { self.take_staged(writer) } else { None }
+    }
+
+    /// Shows readers everything up to the writing end. `true` if there is something for [`prepare`](CommitLog::prepare) to do.
     pub(crate) fn publish(&self, writer: &mut LogWriter) -> bool {
         self.end.store(writer.at, Ordering::Release);
         let Some(file) = &writer.file else { return false };
         let used = writer.at - file.start;
-        if writer.at - writer.released > 2 * KEEP_MAPPED {
-            file.release(writer.released - file.start..used - KEEP_MAPPED);
-            writer.released = writer.at - KEEP_MAPPED;
-        }
-        used + self.reserve_ahead / 2 > file.reserved()
+        used + self.reserve_ahead / 2 > file.reserved() || self.has_grown(writer.at)
+    }
+
+    /// Whether the log has grown by a stretch since the reserving thread looked.
+    fn has_grown(&self, end: u64) -> bool {
+        end.saturating_sub(self.looked.load(Ordering::Relaxed)) >= STRETCH
     }
 
     fn take_next(&self, start: u64) -> io::Result<Arc<LogFile>> {
@@ -323,10 +369,16 @@ impl CommitLog {
         Ok(Arc::new(next))
     }
 
-    /// Reserves blocks ahead of the end and makes the next file when the last one is nearly full.
+    /// Reserves blocks ahead of the end and makes the next file when the last one is nearly full; keeps the mapped pages where
+    /// the writer is.
     ///
     /// Called from the reserving thread; the appender does the same itself when it comes first.
     pub(crate) fn prepare(&self) -> io::Result<()> {
+        if self.has_grown(self.end()) {
+            let mut pace = self.pace.lock();
+            self.looked.store(self.end(), Ordering::Relaxed);
+            self.keep_pace(&mut pace);
+        }
         let Some(last) = self.files.read().back().cloned() else { return Ok(()) };
         let used = self.end().saturating_sub(last.start);
         last.reserve(used + self.reserve_ahead)?;
@@ -346,6 +398,9 @@ impl CommitLog {
 
     /// Whether [`prepare`](CommitLog::prepare) has something to do.
     pub(crate) fn wants_preparation(&self) -> bool {
+        if self.has_grown(self.end()) {
+            return true;
+        }
         let Some((start, size, reserved)) =
             self.files.read().back().map(|last| (last.start, last.size, last.reserved()))
         else {

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use mq_protocol::id::body_crc;
 use mq_protocol::message::{MessageRecord, NewRecord};
@@ -56,6 +57,8 @@ struct Model {
     taken: Vec<Taken>,
     /// Everything before this was said to be on the disk.
     safe: u64,
+    /// Everything before this was said to outlive the process.
+    stored: u64,
     /// Numbers given to keys.
     keys: u64,
     /// The states that the config file may have: the last one saved, and those that were tried later.
@@ -134,6 +137,7 @@ impl History {
             index_entries: 60,
             flush_disk: if random.percent(50) { FlushDisk::Sync } else { FlushDisk::Async },
             delete_when: Vec::new(),
+            flush_consume_queue_interval: Duration::ZERO,
             delete_file_batch_max: 1,
             clock: clock.clone(),
             file_system: Arc::new(files.clone()),
@@ -223,17 +227,23 @@ impl History {
         clean
     }
 
+    fn restart(&mut self) {
+        self.files.restart().unwrap();
+        // The machine has gone down, not the process alone.
+        self.model.stored = 0;
+    }
+
     /// Opens the store and compares it with the model; `None` if the power was cut meanwhile.
     fn open(&mut self, clean: Option<bool>, cut_chance: u64) -> Option<Store> {
         self.files.allow();
         if self.files.is_off() {
-            self.files.restart().unwrap();
+            self.restart();
         }
         self.files.cut_after(if self.random.percent(cut_chance) { self.random.below(150) + 1 } else { 0 });
         let opened = Store::recover(self.config.clone());
         if self.files.is_off() {
             drop(opened);
-            self.files.restart().unwrap();
+            self.restart();
             return None;
         }
         self.files.cut_after(0);
@@ -250,11 +260,9 @@ impl History {
     fn compare(&mut self, store: &Store) {
         let status = store.status();
         let (min, end) = (status.min_physical_offset, status.max_physical_offset);
-        assert!(
-            end >= self.model.safe,
-            "the log ends at {end}, but was on the disk up to {}",
-            self.model.safe
-        );
+        let Model { safe, stored, .. } = self.model;
+        assert!(end >= safe, "the log ends at {end}, but was on the disk up to {safe}");
+        assert!(end >= stored, "the log ends at {end}, but was in the file up to {stored}");
         self.model.taken.retain(|taken| taken.end <= end);
         // What is there now is on the disk: it can be read.
         self.model.safe = self.model.taken.last().map_or(0, |last| last.end);
@@ -354,9 +362,12 @@ impl History {
             .zip(&properties)
             .map(|((body, _), properties)| record(TOPICS[queue.0], queue.1, body, properties))
             .collect();
-        let appended = match &*records {
-            [one] => running.store.append(one).map(|one| vec![one]),
-            many => running.store.append_batch(many),
+        let held = self.random.percent(60);
+        let appended = match (&*records, held) {
+            ([one], false) => running.store.append(one).map(|one| vec![one]),
+            (many, false) => running.store.append_batch(many),
+            ([one], true) => running.store.append_until_flushed(one).map(|one| vec![one]),
+            (many, true) => running.store.append_batch_until_flushed(many),
         };
         let appended = match appended {
             Ok(appended) => appended,
@@ -373,6 +384,9 @@ impl History {
             let (at, size) = (appended.physical_offset, appended.size as u64);
             let offset = appended.queue_offset;
             self.model.taken.push(Taken { queue, offset, at, end: at + size, key, body });
+            if !held || self.config.flush_disk == FlushDisk::Async {
+                self.model.stored = at + size;
+            }
             if self.random.percent(60) {
                 running.waits.push((at + size, Box::pin(running.store.flushed(appended.end))));
             }

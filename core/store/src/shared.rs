@@ -177,10 +177,14 @@ impl Shared {
         if let Some(why) = self.gate.failure() {
             return Err(crate::StoreError::Failed(why));
         }
-        let (end, timestamp) = {
-            let tip = self.tip.lock();
-            (tip.writer.at, tip.timestamp)
+        let (staged, end, timestamp) = {
+            let mut tip = self.tip.lock();
+            (self.log.take_staged(&mut tip.writer), tip.writer.at, tip.timestamp)
         };
+        if let Some(mut staged) = staged {
+            staged.write().inspect_err(|error| self.fail(error))?;
+            staged.pad();
+        }
         let flushed = self.flush.flushed();
         let mut took = Duration::ZERO;
         if end > flushed {
@@ -196,6 +200,18 @@ impl Shared {
         drop(one);
         self.release_held(end);
         Ok(Synced { took, group })
+    }
+
+    /// Writes what waits of a group that still gathers, so that the disk has less to do at its end; `false` if it failed.
+    pub(crate) fn write_early(&self) -> bool {
+        let staged = {
+            let mut tip = self.tip.lock();
+            self.log.take_many_staged(&mut tip.writer)
+        };
+        let Some(mut staged) = staged else { return true };
+        let written = staged.write().inspect_err(|error| self.fail(error)).is_ok();
+        staged.begin_sync();
+        written
     }
 
     fn release_held(&self, end: u64) {

@@ -20,7 +20,7 @@ use crate::fs::{DiskSpace, create_dir_durably};
 use crate::gate::Gate;
 use crate::index::{Entry, Index, KeyQuery, KeyResult, Left};
 use crate::lock::DirLock;
-use crate::log::CommitLog;
+use crate::log::{CommitLog, Hold};
 use crate::lookup::{Boundary, QueueEntry};
 use crate::queue::{QueueFiles, QueueTable};
 use crate::read::{Read, ReadRequest};
@@ -130,7 +130,7 @@ impl Store {
             queued: AtomicU64::new(if unsynced.is_empty() { end } else { queued }),
         };
         let shared = Arc::new(Shared {
-            flush: Arc::new(Flush::new(end, config.sync_flush_timeout, Arc::clone(&bells))),
+            flush: Arc::new(Flush::new(end, &config, Arc::clone(&bells))),
             gate: Gate::new(config.disk_space_warning_level_ratio, config.max_pending_units),
             tip: AppendLock::new(
                 Tip { writer, timestamp, ..Tip::default() },
@@ -175,10 +175,21 @@ impl Store {
 
     /// Stores a message. Does not wait for the disk, except when blocks must be reserved.
     ///
+    /// It outlives this process from now on, in synchronous mode once [`flushed`](Store::flushed) also the machine.
+    ///
     /// # Errors
     /// The message cannot be stored; nothing of it is in the log.
     pub fn append(&self, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
-        self.shared().append(record)
+        self.shared().append(record, Hold::No)
+    }
+
+    /// As [`append`](Store::append), for those who answer only after [`flushed`](Store::flushed): in synchronous mode the
+    /// message may be lost with this process until then, and many of them are written together, which is faster.
+    ///
+    /// # Errors
+    /// As of [`append`](Store::append).
+    pub fn append_until_flushed(&self, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
+        self.shared().append(record, Hold::UntilSync)
     }
 
     /// Stores messages of one queue together: in one file, with consecutive queue offsets, seen by readers all at once.
@@ -186,7 +197,19 @@ impl Store {
     /// # Errors
     /// One of them cannot be stored; nothing of the batch is in the log.
     pub fn append_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, AppendError> {
-        self.shared().append_batch(records)
+        self.shared().append_batch(records, Hold::No)
+    }
+
+    /// As [`append_batch`](Store::append_batch), for those who answer only after [`flushed`](Store::flushed); see
+    /// [`append_until_flushed`](Store::append_until_flushed).
+    ///
+    /// # Errors
+    /// As of [`append_batch`](Store::append_batch).
+    pub fn append_batch_until_flushed(
+        &self,
+        records: &[NewRecord<'_>],
+    ) -> Result<Vec<Appended>, AppendError> {
+        self.shared().append_batch(records, Hold::UntilSync)
     }
 
     /// Waits until the log is on the disk up to `end` (see [`Appended::end`]), at most `syncFlushTimeout`.

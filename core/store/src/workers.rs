@@ -15,7 +15,7 @@ use crate::flush::Gathering;
 use crate::queue::{Queue, WriteError, Written};
 use crate::shared::{Shared, Synced};
 
-/// Queue files that are synced on every round, whatever the thorough interval.
+/// Queue files that are synced whenever the shorter interval has passed, whatever the thorough one.
 const FEW_FILES: usize = 64;
 /// Log bytes after which queue files are synced even if they are many: they bound what recovery reads.
 const MUCH_LOG: u64 = 128 << 20;
@@ -42,7 +42,7 @@ pub(crate) struct QueueWriter {
     unsynced_dirs: BTreeSet<PathBuf>,
     /// Everything before this position is written, with the store timestamp of the last record there.
     written: (u64, i64),
-    last_thorough: Instant,
+    last_synced: Instant,
 }
 
 impl QueueWriter {
@@ -52,7 +52,7 @@ impl QueueWriter {
             unsynced: HashMap::new(),
             unsynced_dirs: BTreeSet::new(),
             written: (written, timestamp),
-            last_thorough: Instant::now(),
+            last_synced: Instant::now(),
         };
         for (queue, written) in unsynced {
             writer.note(&queue, written);
@@ -117,7 +117,7 @@ impl Shared {
         let mut gathering: Option<Gathering> = None;
         while !self.is_stopping() {
             if let Some(gathering) = gathering.take() {
-                self.flush.gather(gathering, || self.is_stopping());
+                self.flush.gather(gathering, || self.is_stopping() || !self.write_early());
             }
             self.bells
                 .sleep(Worker::Flush, None, || self.is_stopping() || self.log.end() > self.flush.flushed());
@@ -239,8 +239,9 @@ impl Shared {
         let result = self.write_pending(&mut writer);
         self.gate.set_queues(result.as_ref().err().map(ToString::to_string));
         result?;
-        let due = writer.unsynced.len() <= FEW_FILES
-            || writer.last_thorough.elapsed() >= self.config.flush_consume_queue_thorough_interval
+        let since = writer.last_synced.elapsed();
+        let due = (writer.unsynced.len() <= FEW_FILES && since >= self.config.flush_consume_queue_interval)
+            || since >= self.config.flush_consume_queue_thorough_interval
             || writer.written.0.saturating_sub(self.progress.queued.load(Ordering::Acquire)) >= MUCH_LOG;
         if thorough || due {
             self.sync_queues(&mut writer)?;
@@ -332,7 +333,7 @@ impl Shared {
         }
         writer.unsynced.clear();
         writer.unsynced_dirs.clear();
-        writer.last_thorough = Instant::now();
+        writer.last_synced = Instant::now();
         self.progress.queued.store(writer.written.0, Ordering::Release);
         *self.progress.queued_timestamp.lock() = writer.written.1;
         Ok(())

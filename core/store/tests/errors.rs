@@ -38,7 +38,8 @@ fn simulated(seed: u64) -> (SimulatedFiles, StoreConfig) {
 
 fn put(store: &Store, n: usize) -> Result<(), AppendError> {
     let (body, keys) = (body(n), format!("KEYS\u{1}key{n}\u{2}"));
-    let appended = store.append(&record("T", 0, &body, &keys))?;
+    let record = record("T", 0, &body, &keys);
+    let appended = if n % 2 == 0 { store.append(&record)? } else { store.append_until_flushed(&record)? };
     assert_eq!(appended.queue_offset, i64::try_from(n).unwrap(), "{:?}", store.status());
     match block_on(store.flushed(appended.end)) {
         FlushStatus::Flushed => Ok(()),
@@ -92,6 +93,28 @@ fn a_full_disk_refuses_reads_go_on_and_space_brings_everything_back() {
     let store = Store::open(config).unwrap();
     assert!(store.status().recovery.clean);
     has_exactly(&store, stored);
+}
+
+#[test]
+fn messages_that_wait_in_memory_and_cannot_be_written_are_told_and_gone() {
+    let (files, config) = simulated(3);
+    let store = Store::open(config.clone()).unwrap();
+    (0..4).for_each(|n| put(&store, n).unwrap());
+    files.refuse(Call::Write, "commitlog", EIO, FOREVER);
+    let body = body(4);
+    let appended = store.append_until_flushed(&record("T", 0, &body, "")).unwrap();
+    assert_eq!(block_on(store.flushed(appended.end)), FlushStatus::Failed);
+    let error = store.append(&record("T", 0, &body, "")).unwrap_err();
+    assert!(matches!(error, AppendError::Failed(_)), "{error}");
+    assert!(store.status().failure.is_some());
+    has_exactly(&store, 4);
+    assert!(store.close().is_err());
+    drop(store);
+    files.allow();
+    let store = Store::open(config).unwrap();
+    has_exactly(&store, 4);
+    put(&store, 4).unwrap();
+    store.close().unwrap();
 }
 
 #[test]

@@ -19,6 +19,9 @@ struct Faults {
     sync_log: AtomicBool,
     /// How long syncs of the log take: until this is false.
     hang_log: AtomicBool,
+    /// How long writes to the log take: until this is false.
+    hang_log_write: AtomicBool,
+    log_writes: AtomicU64,
     write_queues: AtomicBool,
     used_percent: AtomicU8,
     syncs: AtomicU64,
@@ -105,6 +108,12 @@ impl File for FaultyFile {
             return refuse(&self.faults.write_queues, io::ErrorKind::StorageFull, || {
                 self.file.write_at(data, at)
             });
+        }
+        if self.is_log() {
+            self.faults.log_writes.fetch_add(1, Ordering::SeqCst);
+            while self.faults.hang_log_write.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
         }
         self.file.write_at(data, at)
     }
@@ -239,6 +248,29 @@ fn a_slow_disk_ends_waits_in_time_and_one_sync_covers_many() {
     wait_until("the second sync", || store.status().flushed >= last.end);
     assert_eq!(store.max_offset("T", 0), 102);
     assert!(faults.syncs.load(Ordering::SeqCst) <= before + 2);
+    store.close().unwrap();
+}
+
+#[test]
+fn what_is_told_at_once_waits_for_what_is_on_its_way_to_the_file() {
+    let dir = fast_dir();
+    let (faults, config) = faulty(dir.path());
+    let store = Store::open(StoreConfig { flush_disk: FlushDisk::Sync, ..config }).unwrap();
+    faults.hang_log_write.store(true, Ordering::SeqCst);
+    let first = store.append_until_flushed(&record("T", 0, b"first", "")).unwrap();
+    wait_until("the write", || faults.log_writes.load(Ordering::SeqCst) > 0);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            store.append(&record("T", 0, b"second", "")).unwrap();
+            // Were the process killed here, the first must be there, or the second would not be found behind it.
+            faults.hang_log_write.load(Ordering::SeqCst)
+        });
+        // Time in which it must not come through; one that is late to begin passes, too.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        faults.hang_log_write.store(false, Ordering::SeqCst);
+        assert!(!second.join().unwrap(), "it was told while the first was not in the file");
+    });
+    assert_eq!(block_on(store.flushed(first.end)), FlushStatus::Flushed);
     store.close().unwrap();
 }
 

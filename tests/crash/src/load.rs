@@ -62,7 +62,8 @@ impl Round {
         if random.below(3) == 0 {
             message = message.tag(["red", "green", "blue"][usize::try_from(id % 3).unwrap_or(0)]);
         }
-        (id, message)
+        // Acknowledged before the disk has it, also where others wait for that.
+        (id, message.wait_store(random.below(4) > 0))
     }
 
     fn note(&self, ids: &[u64], sent: Result<SendReceipt, mq_client::Error>) {

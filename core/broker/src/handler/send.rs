@@ -16,6 +16,7 @@ use mq_store::Appended;
 use super::{invalid, no_permission};
 use crate::broker::State;
 use crate::server::{Answer, Call, Output, Peer, Refusal, Reply, Scratch};
+use crate::service::intake::Incoming;
 use crate::service::topics::Wish;
 
 mod properties;
@@ -180,7 +181,9 @@ impl<'a> Send<'a> {
             properties,
             ..self.record(&place.0, place.1)
         };
-        let appended = self.state.intake.put(&record, noted.delay_level, text)?;
+        let waits = self.waits(&noted);
+        let incoming = Incoming { record: &record, delay_level: noted.delay_level, waits };
+        let appended = self.state.intake.put(&incoming, text)?;
         self.state.stats.stored(record.topic, 1, appended.size as u64);
         text.clear();
         push_offset_msg_id(text, self.state.store_host, appended.physical_offset);
@@ -188,8 +191,13 @@ impl<'a> Send<'a> {
             unique_key: noted.unique_key,
             queue_id: place.1,
             queue_offset: appended.queue_offset,
-            wait_for: (self.state.intake.sync_flush && noted.wait).then_some(appended.end),
+            wait_for: waits.then_some(appended.end),
         })
+    }
+
+    /// Whether the answer comes only when the message is on the disk.
+    fn waits(&self, noted: &Noted<'_>) -> bool {
+        self.state.intake.sync_flush && noted.wait && !self.request.is_oneway()
     }
 
     /// Refuses kinds of messages that this broker does not take.
@@ -273,7 +281,8 @@ impl<'a> Send<'a> {
             });
             start = end;
         }
-        let appended = self.state.intake.put_batch(&records)?;
+        let waits = self.waits(&batch);
+        let appended = self.state.intake.put_batch(&records, waits)?;
         let bytes: usize = appended.iter().map(|one| one.size).sum();
         self.state.stats.stored(&topic.topic_name, appended.len() as u64, bytes as u64);
         text.clear();
@@ -287,10 +296,7 @@ impl<'a> Send<'a> {
             unique_key: batch.unique_key,
             queue_id,
             queue_offset: appended.first().map_or(0, |one: &Appended| one.queue_offset),
-            wait_for: appended
-                .last()
-                .filter(|_| self.state.intake.sync_flush && batch.wait)
-                .map(|one| one.end),
+            wait_for: appended.last().filter(|_| waits).map(|one| one.end),
         })
     }
 
@@ -305,7 +311,7 @@ impl<'a> Send<'a> {
             region_id: Some(self.state.stamps.region()),
             trace_on: Some(self.state.stamps.trace_on()),
         };
-        match stored.wait_for.filter(|_| !self.request.is_oneway()) {
+        match stored.wait_for {
             None => {
                 output.succeed(self.request, &header);
                 Reply::None

@@ -11,6 +11,7 @@ use super::send::OWN_MAX_RECONSUME_TIMES;
 use super::{no_permission, unreadable};
 use crate::broker::State;
 use crate::server::{Answer, Call, Refusal, Reply, reply};
+use crate::service::intake::Incoming;
 
 /// Level of the first retry, less one: retry n waits for level 3 + n.
 const FIRST_RETRY_LEVEL: i32 = 3;
@@ -73,30 +74,30 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     set(key::ORIGIN_MESSAGE_ID, &origin_id)?;
     set(key::DELAY, itoa::Buffer::new().format(level))?;
 
-    let appended = state.intake.put(
-        &NewRecord {
-            topic: &topic.topic_name,
-            queue_id,
-            flag: layout.flag,
-            sys_flag: layout.sys_flag,
-            born_timestamp: layout.born_timestamp,
-            born_host: layout.born_host,
-            store_host: state.store_host,
-            reconsume_times: layout.reconsume_times.saturating_add(1),
-            prepared_transaction_offset: 0,
-            body: &record.body(),
-            body_crc: layout.body_crc,
-            properties: properties.as_text(),
-        },
-        level,
-        &mut scratch.text,
-    )?;
+    let waits = state.intake.sync_flush && !request.is_oneway();
+    let body = record.body();
+    let back = NewRecord {
+        topic: &topic.topic_name,
+        queue_id,
+        flag: layout.flag,
+        sys_flag: layout.sys_flag,
+        born_timestamp: layout.born_timestamp,
+        born_host: layout.born_host,
+        store_host: state.store_host,
+        reconsume_times: layout.reconsume_times.saturating_add(1),
+        prepared_transaction_offset: 0,
+        body: &body,
+        body_crc: layout.body_crc,
+        properties: properties.as_text(),
+    };
+    let appended =
+        state.intake.put(&Incoming { record: &back, delay_level: level, waits }, &mut scratch.text)?;
     let size = appended.size as u64;
     state.stats.stored(&topic.topic_name, 1, size);
     let origin = properties.get(key::RETRY_TOPIC).unwrap_or_else(|| record.topic());
     state.stats.came_back(origin, header.group, size, &mut scratch.text);
     let answer = mq_protocol::Frame::response(request, mq_protocol::ResponseCode::SUCCESS);
-    if !state.intake.sync_flush || request.is_oneway() {
+    if !waits {
         return Ok(answer.into());
     }
     // The consumer forgets the message once this is answered: it must be as safe as any that is acknowledged.

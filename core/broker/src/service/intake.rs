@@ -18,6 +18,16 @@ pub(crate) struct Intake {
     pub(crate) sync_flush: bool,
 }
 
+/// A message on its way into the store.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) record: &'a NewRecord<'a>,
+    /// What the record's properties say.
+    pub(crate) delay_level: i32,
+    /// Whether it is answered only when it is on the disk, where senders wait for that.
+    pub(crate) waits: bool,
+}
+
 impl Intake {
     pub(crate) fn new(store: Store, max_level: i32, sync_flush: bool) -> Intake {
         Intake { store, max_level, sync_flush }
@@ -25,17 +35,18 @@ impl Intake {
 
     /// Stores a message; one with a delay level goes to the delayed messages first.
     ///
-    /// `delay_level` is what the record's properties say. `text` is a buffer.
-    pub(crate) fn put(
-        &self,
-        record: &NewRecord<'_>,
-        delay_level: i32,
-        text: &mut String,
-    ) -> Result<Appended, Refusal> {
+    /// `text` is a buffer.
+    pub(crate) fn put(&self, incoming: &Incoming<'_>, text: &mut String) -> Result<Appended, Refusal> {
+        let Incoming { record, delay_level, waits } = *incoming;
+        let append = |record: &NewRecord<'_>| {
+            let appended =
+                if waits { self.store.append_until_flushed(record) } else { self.store.append(record) };
+            appended.map_err(refusal)
+        };
         let half = record.sys_flag & sys_flag::TRANSACTION_ROLLBACK;
         let delays = delay_level > 0 && (half == 0 || half == sys_flag::TRANSACTION_COMMIT);
         if !delays {
-            return self.store.append(record).map_err(refusal);
+            return append(record);
         }
         let level = delay_level.min(self.max_level);
         text.clear();
@@ -57,12 +68,17 @@ impl Intake {
         push_pair(text, key::REAL_TOPIC, record.topic);
         push_pair(text, key::REAL_QID, itoa::Buffer::new().format(record.queue_id));
         let delayed = NewRecord { topic: SCHEDULE_TOPIC, queue_id: level - 1, properties: text, ..*record };
-        self.store.append(&delayed).map_err(refusal)
+        append(&delayed)
     }
 
-    /// Stores the messages of a batch, one after the other in the log.
-    pub(crate) fn put_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, Refusal> {
-        self.store.append_batch(records).map_err(refusal)
+    /// Stores the messages of a batch, one after the other in the log; `waits` is as of [`Incoming`].
+    pub(crate) fn put_batch(&self, records: &[NewRecord<'_>], waits: bool) -> Result<Vec<Appended>, Refusal> {
+        let appended = if waits {
+            self.store.append_batch_until_flushed(records)
+        } else {
+            self.store.append_batch(records)
+        };
+        appended.map_err(refusal)
     }
 
     /// Waits until the log is on the disk up to `end`; the code is that of the sender's answer.

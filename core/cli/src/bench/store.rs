@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use mq_broker::WakeInside;
 use mq_protocol::id::body_crc;
 use mq_protocol::message::NewRecord;
 use mq_store::limit::{self, Speed};
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::server::block_on;
+use crate::server::runtime;
 
 /// What a broker adds to a message that has a tag.
 const PROPERTIES: &str = "UNIQ_KEY\u{1}7F00000100002A9F4C6E18B4AAC20000\u{2}WAIT\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}\
@@ -127,7 +128,8 @@ impl Scratch {
 
     fn store(&self, flush_disk: FlushDisk) -> Result<Store, Failure> {
         let root = self.0.join("store");
-        Store::open(StoreConfig { flush_disk, commit_log_file_size: LOG_FILE, ..StoreConfig::at(root) })
+        let wake = Arc::new(WakeInside::current());
+        Store::open(StoreConfig { flush_disk, wake, commit_log_file_size: LOG_FILE, ..StoreConfig::at(root) })
             .map_err(failed)
     }
 }
@@ -150,7 +152,7 @@ async fn synced(store: &Store, size: usize, appenders: u32, limit: Duration) -> 
             tokio::spawn(async move {
                 let queue_id = i32::try_from(number % 8).unwrap_or(0);
                 while !over.load(Ordering::Relaxed) {
-                    let appended = store.append(&record(&body, queue_id)).map_err(failed)?;
+                    let appended = store.append_until_flushed(&record(&body, queue_id)).map_err(failed)?;
                     match store.flushed(appended.end).await {
                         FlushStatus::Flushed => messages.fetch_add(1, Ordering::Relaxed),
                         other => return Err(Failure::Failed(format!("a flush ended as {other:?}"))),
@@ -195,6 +197,9 @@ fn unsynced(store: &Store, size: usize, messages: u64, threads: u32) -> Result<S
 
 pub(super) fn run(args: &StoreBench) -> Result<(), Failure> {
     let scratch = Scratch::new(&args.dir)?;
+    // As in the broker.
+    let runtime = runtime()?;
+    let _inside = runtime.enter();
     let (raw, size) = (scratch.0.join("raw"), args.size as usize);
     let encoded = record(&vec![b'x'; size], 0).encoded_len();
     let slice = Duration::from_secs(args.seconds) / SLICES;
@@ -206,7 +211,7 @@ pub(super) fn run(args: &StoreBench) -> Result<(), Failure> {
         for _ in 0..SLICES {
             let group = *appenders as usize;
             limit.add(limit::synced_groups(&raw, LOG_FILE, encoded, group, slice).map_err(failed)?);
-            ours.add(block_on(synced(&store, size, *appenders, slice))?);
+            ours.add(runtime.block_on(synced(&store, size, *appenders, slice))?);
         }
         store.close().map_err(failed)?;
         drop(store);

@@ -150,6 +150,23 @@ impl Mapping {
         }
     }
 
+    /// Makes the pages of a range ready to be written to, as a write to each of them would; a hint. Its blocks are reserved.
+    pub(crate) fn populate(&self, range: Range<usize>) {
+        const PAGE: usize = 4096;
+        let (start, end) = (range.start / PAGE * PAGE, range.end.min(self.map.len()));
+        if start >= end || !self.writable {
+            return;
+        }
+        // SAFETY: the range begins at a page and lies inside the mapping, which lives as long as `self`; what the pages hold is
+        // not changed, whoever writes to them meanwhile.
+        let result = unsafe {
+            libc::madvise(self.map.as_mut_ptr().add(start).cast(), end - start, libc::MADV_POPULATE_WRITE)
+        };
+        if result != 0 {
+            tracing::debug!(error = %io::Error::last_os_error(), "pages of a mapped file are not made ready");
+        }
+    }
+
     /// Takes the pages that lie wholly in a range out of this process; they stay in the page cache.
     pub(crate) fn release(&self, range: Range<usize>) {
         const PAGE: usize = 4096;

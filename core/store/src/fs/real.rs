@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, IoSliceMut};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -163,6 +164,12 @@ impl File for RealFile {
 
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
         self.0.write_all_at(data, at)
+    }
+
+    fn begin_sync(&self, at: u64, length: u64) {
+        let (Ok(at), Ok(length)) = (i64::try_from(at), i64::try_from(length)) else { return };
+        // SAFETY: the descriptor is open; no memory is touched. An error is one that the sync will have, too.
+        unsafe { libc::sync_file_range(self.0.as_raw_fd(), at, length, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -162,6 +162,18 @@ impl LogFile {
         unsafe { self.map.slice_mut(range) }
     }
 
+    /// Writes bytes behind what is published, for which blocks are reserved. The caller holds the append lock.
+    pub(crate) fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file()?.write_at(bytes, at)
+    }
+
+    /// Lets the disk begin to write bytes of the file; a hint.
+    pub(crate) fn begin_sync(&self, at: u64, length: u64) {
+        if let Ok(file) = self.file() {
+            file.begin_sync(at, length);
+        }
+    }
+
     /// Whether bytes of the file are in the page cache.
     pub(crate) fn is_cached(&self, range: Range<u64>) -> bool {
         match (usize::try_from(range.start), usize::try_from(range.end)) {
@@ -196,6 +208,13 @@ impl LogFile {
             at += length;
         }
         Ok(())
+    }
+
+    /// Brings pages in that are written to next; a hint. The range has disk blocks.
+    pub(crate) fn populate(&self, range: Range<u64>) {
+        if let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) {
+            self.map.populate(start..end);
+        }
     }
 
     /// Takes pages out of this process that lie in a range of the file.

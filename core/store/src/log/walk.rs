@@ -1,6 +1,7 @@
 //! Walking over the records of the log in order, as recovery and index building do.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mq_protocol::message::{MAGIC_BLANK, RecordLayout, peek};
@@ -38,6 +39,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) at: u64,
     limit: u64,
     check: Check,
+    /// The file of the last step.
+    file: Option<Arc<LogFile>>,
     /// Bytes before this are in memory, as far as they lie in the file of `at`.
     reached: u64,
 }
@@ -48,7 +51,7 @@ const REACHED: u64 = 256 << 10;
 impl<'a> Walk<'a> {
     /// A walk from the record boundary `at` to `limit`, also over what is not published yet.
     pub(crate) fn new(log: &'a CommitLog, at: u64, limit: u64, check: Check) -> Walk<'a> {
-        Walk { log, at, limit, check, reached: 0 }
+        Walk { log, at, limit, check, file: None, reached: 0 }
     }
 
     /// Brings what stands at `at` into memory, `length` bytes at least; `rest` of them are in the file.
@@ -67,7 +70,8 @@ impl<'a> Walk<'a> {
             if self.at >= self.limit {
                 return Step::End;
             }
-            let Some(file) = self.log.file_of(self.at) else { return Step::End };
+            let last = self.file.take().filter(|file| (file.start..file.end()).contains(&self.at));
+            let Some(file) = last.or_else(|| self.log.file_of(self.at)) else { return Step::End };
             let rest = self.limit.min(file.end()) - self.at;
             let used = self.at - file.start;
             if let Err(error) = self.reach(&file, 8, rest) {
@@ -92,14 +96,15 @@ impl<'a> Walk<'a> {
                         return Step::Unreadable(error);
                     }
                     file.note_read(used, size);
-                    return self.record(&bytes);
+                    self.file = Some(file);
+                    return self.record(bytes);
                 }
             }
         }
     }
 
-    fn record(&mut self, bytes: &Bytes) -> Step {
-        let layout = match RecordLayout::parse(bytes) {
+    fn record(&mut self, mut bytes: Bytes) -> Step {
+        let layout = match RecordLayout::parse(&bytes) {
             Ok(layout) => layout,
             Err(error) => return Step::Broken(error.to_string()),
         };
@@ -107,8 +112,8 @@ impl<'a> Walk<'a> {
             return Step::Broken(format!("the record says that it stands at {}", layout.physical_offset));
         }
         if self.check == Check::All {
-            let whole = || if self.log.verify_prop_crc { layout.check_prop_crc(bytes) } else { Ok(true) };
-            match layout.check_body(bytes).and_then(|()| whole()) {
+            let whole = || if self.log.verify_prop_crc { layout.check_prop_crc(&bytes) } else { Ok(true) };
+            match layout.check_body(&bytes).and_then(|()| whole()) {
                 Err(error) => return Step::Broken(error.to_string()),
                 Ok(false) if self.log.force_prop_crc => {
                     return Step::Broken(
@@ -120,7 +125,8 @@ impl<'a> Walk<'a> {
         }
         let at = self.at;
         self.at += layout.total_size as u64;
-        Step::Record { at, layout, bytes: bytes.slice(..layout.total_size) }
+        bytes.truncate(layout.total_size);
+        Step::Record { at, layout, bytes }
     }
 }
 

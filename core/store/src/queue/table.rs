@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use super::Queue;
@@ -25,7 +26,7 @@ impl Topic {
 /// All queues. Once made, a queue stays, so that its numbering never starts again.
 #[derive(Debug, Default)]
 pub(crate) struct QueueTable {
-    topics: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
+    topics: RwLock<HashMap<Arc<str>, Arc<Topic>, RandomState>>,
 }
 
 impl QueueTable {
