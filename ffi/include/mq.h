@@ -823,6 +823,7 @@ struct mq_error *mq_queue_poll(struct mq_queue *queue,
 
 /**
  * Lets one waiting `mq_queue_poll` (or else the next one that would wait) return at once with what there is, if only 0 events.
+ * The descriptor of `mq_queue_fd` is readable until the next `mq_queue_poll`.
  */
 struct mq_error *mq_queue_wake(struct mq_queue *queue);
 
