@@ -21,7 +21,7 @@ final class DeadLetter
     public function __construct(CData $view)
     {
         $this->view = new Handle($view, 'mq_message_view_free');
-        $this->message = new MessageView($view);
+        $this->message = MessageView::of($view);
     }
 
     /** @internal */

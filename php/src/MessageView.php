@@ -49,12 +49,17 @@ final class MessageView
     /** The sender's own number for it. */
     public readonly int $flag;
 
-    /** @internal views come from consumers */
-    public function __construct(CData $view)
+    /** The properties as one text, of which few listeners want the parts. */
+    private readonly string $pairs;
+
+    /**
+     * @param CData $length    a size_t to write to
+     * @param CData $lengthPtr its address
+     */
+    private function __construct(CData $view, CData $length, CData $lengthPtr)
     {
         $ffi = Library::get();
-        $length = $ffi->new('size_t') ?? throw new \LogicException('no type size_t');
-        $packed = FFI::string($ffi->mq_message_view_packed($view, FFI::addr($length)), $length->cdata);
+        $packed = FFI::string($ffi->mq_message_view_packed($view, $lengthPtr), $length->cdata);
         $head = unpack('Lheader/lqueueId/qqueueOffset/qborn/qstored/lretries/lflag/Qbody/Qbytes/l10text', $packed) ?: throw new \LogicException('no view');
         $at = $head['header'];
         $texts = [];
@@ -63,7 +68,7 @@ final class MessageView
             $texts[] = $size < 0 ? null : substr($packed, $at, $size);
             $at += max(0, $size);
         }
-        [$topic, $this->tag, $keys, $this->messageGroup, $id, $offsetId, $brokerName, $bornHost, $storeHost, $properties] = $texts;
+        [$topic, $this->tag, $keys, $this->messageGroup, $id, $offsetId, $brokerName, $bornHost, $storeHost, $pairs] = $texts;
         $this->topic = $topic ?? '';
         $this->body = $head['bytes'] === 0 ? '' : FFI::string($ffi->mq_message_view_body($view, null), $head['bytes']);
         $this->keys = ($keys ?? '') === '' ? [] : explode(' ', $keys);
@@ -78,14 +83,37 @@ final class MessageView
         $this->storeTimestamp = $head['stored'];
         $this->flag = $head['flag'];
         $this->deliveryAttempt = $head['retries'] + 1;
+        $this->pairs = $pairs ?? '';
+        unset($this->properties); // __get() makes it
+    }
+
+    /** @internal the properties, when they are asked for first */
+    public function __get(string $name): mixed
+    {
+        if ($name !== 'properties') {
+            throw new \Error("a message view has no property '$name'");
+        }
         $map = [];
-        foreach (explode("\x02", $properties ?? '') as $property) {
-            if ($property !== '') {
-                [$name, $value] = explode("\x01", $property, 2) + [1 => ''];
-                $map[$name] = $value;
+        foreach (explode("\x02", $this->pairs) as $pair) {
+            if ($pair !== '') {
+                [$key, $value] = explode("\x01", $pair, 2) + [1 => ''];
+                $map[$key] = $value;
             }
         }
-        $this->properties = $map;
+        return $this->properties = $map;
+    }
+
+    /** @internal */
+    public function __isset(string $name): bool
+    {
+        return $name === 'properties';
+    }
+
+    /** @internal views come from consumers */
+    public static function of(CData $view): self
+    {
+        $length = Library::get()->new('size_t') ?? throw new \LogicException('no type size_t');
+        return new self($view, $length, FFI::addr($length));
     }
 
     /**
@@ -98,9 +126,11 @@ final class MessageView
     public static function all(CData $event): array
     {
         $ffi = Library::get();
+        $length = $ffi->new('size_t') ?? throw new \LogicException('no type size_t');
+        $lengthPtr = FFI::addr($length);
         $views = [];
         for ($i = 0, $count = $ffi->mq_event_message_count($event); $i < $count; ++$i) {
-            $views[] = new self($ffi->mq_event_message($event, $i));
+            $views[] = new self($ffi->mq_event_message($event, $i), $length, $lengthPtr);
         }
         return $views;
     }

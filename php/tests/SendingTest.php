@@ -42,6 +42,8 @@ final class SendingTest extends World
         self::assertSame('eu', $message->properties['región']);
         self::assertSame('b=c', $message->properties['a']);
         self::assertSame('seven', $message->properties['7']);
+        self::assertTrue(isset($message->properties) && !isset($message->properties['b']));
+        self::refused(\Error::class, static fn () => $message->{'propertys'}, "no property 'propertys'");
         self::assertSame('customer 7', $message->messageGroup);
         self::assertSame($receipt->messageId, $message->messageId);
         self::assertSame($receipt->offsetMessageId, $message->offsetMessageId);

@@ -15,7 +15,7 @@ use mq_protocol::{Frame, RequestCode};
 use mq_store::{Store, StoreConfig};
 use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tracing::{error, info, warn};
 
@@ -45,6 +45,8 @@ const FIRST_REGISTRATION: Duration = Duration::from_secs(3);
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Time between two looks for clients that stopped sending heartbeats (`ClientHousekeepingService`).
 const CLIENT_SCAN: Duration = Duration::from_secs(10);
+/// Requests that wait for records of the disk at most; more are told to come again.
+const MAX_COLD: usize = 1024;
 /// How long a client may take to show that it is there, when the clock was moved past its next heartbeat.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
@@ -65,6 +67,8 @@ pub(crate) struct State {
     pub(crate) locks: QueueLocks,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) intake: Intake,
+    /// Requests that may wait for a record to be read from the disk before they are handled.
+    pub(crate) cold: Arc<Semaphore>,
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) clock: TestClock,
@@ -190,6 +194,7 @@ impl Broker {
                 config.max_waiting_pulls_per_connection,
             )),
             intake: Intake::new(store.clone(), delay_levels.max_level(), sync_flush),
+            cold: Arc::new(Semaphore::new(MAX_COLD)),
             schedule: Arc::new(Schedule::load(&store, clock.clone(), delay_levels)?),
             stats: Arc::new(Stats::new()),
             clock,

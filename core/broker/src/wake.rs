@@ -38,3 +38,40 @@ impl Drop for All {
         self.0.drain(..).for_each(Waker::wake);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use mq_store::Wake as _;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicU32);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn all_are_woken_also_by_a_runtime_that_has_ended() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let woken = Arc::new(Counter::default());
+        let wakers = || vec![Waker::from(woken.clone()), Waker::from(woken.clone())];
+        let inside = {
+            let _guard = runtime.enter();
+            WakeInside::current()
+        };
+        inside.wake(wakers());
+        // Waits for its thread, which ends or drops what was spawned.
+        drop(runtime);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+        inside.wake(wakers());
+        assert_eq!(woken.0.load(Ordering::SeqCst), 4);
+    }
+}

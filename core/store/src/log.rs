@@ -198,6 +198,21 @@ impl CommitLog {
             .is_none_or(|file| file.is_cached(from - file.start..to.min(file.end()) - file.start))
     }
 
+    /// Whether what stands at a position as a record is in the page cache, or no record can stand there.
+    pub(crate) fn is_record_cached(&self, position: u64) -> bool {
+        const SIZE: u64 = 4;
+        let end = self.end();
+        if position.saturating_add(SIZE) > end {
+            return true;
+        }
+        if !self.is_cached(position, position + SIZE) {
+            return false;
+        }
+        let size = self.bytes(position, SIZE).and_then(|bytes| bytes.first_chunk().copied());
+        let size = size.map_or(0, |size| u64::from(u32::from_be_bytes(size)));
+        self.is_cached(position, position.saturating_add(size).min(end))
+    }
+
     /// The complete record at a position; `None` if none begins there. May wait for the disk.
     ///
     /// # Errors

@@ -75,7 +75,8 @@ pub(crate) struct Progress {
 /// An open store.
 ///
 /// Lock order: `thread state` (`flushing`, `queue_writer`, the index) → a queue's `files` → `tip` → a queue's `tail` → leaf
-/// locks (flush waiters, gate, prepared file, log files, descriptors). No listener is called with any of them held.
+/// locks (flush waiters, gate, prepared file, log files, descriptors, the log's outlet, which is taken with `tip` and kept without
+/// it). No listener is called with any of them held.
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) log: CommitLog,

@@ -235,6 +235,13 @@ impl Store {
         Ok(record.filter(|record| physical_offset + record.layout().total_size as u64 <= end))
     }
 
+    /// Whether [`record_at`](Store::record_at) can answer without waiting for the disk; does not wait for it either.
+    #[must_use]
+    pub fn is_record_cached(&self, physical_offset: u64) -> bool {
+        let shared = self.shared();
+        physical_offset >= shared.just_now() || shared.log.is_record_cached(physical_offset)
+    }
+
     /// Records of a topic that have a key, those stored a moment ago included.
     ///
     /// Only when the index is far behind, under a flood of messages, the newest may be missing. May wait for the disk.

@@ -35,9 +35,14 @@ fn cold_data_is_told_from_hot() {
     let config = StoreConfig { commit_log_file_size: 8 << 20, ..common::config(&dir.path().join("store")) };
     let store = Store::open(config.clone()).unwrap();
     let body = vec![b'x'; 64 << 10];
+    let mut second = 0;
     for n in 0..300 {
-        store.append(&record("T", n % 2, &body, "")).unwrap();
+        let appended = store.append(&record("T", n % 2, &body, "")).unwrap();
+        if n == 1 {
+            second = appended.physical_offset;
+        }
     }
+    assert!(store.is_record_cached(second));
     assert!(store.is_cached("T", 0, 0) && store.is_cached("T", 1, 149), "what was just written is hot");
     store.close().unwrap();
     drop(store);
@@ -45,12 +50,20 @@ fn cold_data_is_told_from_hot() {
     let store = Store::open(config).unwrap();
     if rustix::fs::statfs(dir.path()).unwrap().f_type != TMPFS {
         assert!(!store.is_cached("T", 0, 10), "what is on the disk alone is cold");
+        assert!(!store.is_record_cached(second));
     }
+    assert!(
+        store.record_at(second).unwrap().is_some() && store.is_record_cached(second),
+        "reading one makes it hot"
+    );
     // Reading makes it hot again.
     let last = drain(&store, "T", 0).iter().map(|record| *record.body().last().unwrap()).collect::<Vec<_>>();
     assert_eq!(last, [b'x'; 150]);
     assert!(store.is_cached("T", 0, 10));
-    // Nothing to wait for: no such message, no such queue.
+    // Nothing to wait for: no such message, no such queue, no such position, or one inside a body.
+    for position in [u64::MAX, store.status().max_physical_offset, second + 100] {
+        assert!(store.is_record_cached(position) && store.record_at(position).unwrap().is_none());
+    }
     assert!(store.is_cached("T", 0, 150) && store.is_cached("T", 0, 9999) && store.is_cached("U", 0, 0));
     let appended = store.append(&record("T", 0, b"new", "")).unwrap();
     assert!(store.is_cached("T", 0, appended.queue_offset));

@@ -6,6 +6,7 @@ use mq_protocol::header::SendMsgBackRequest;
 use mq_protocol::message::NewRecord;
 use mq_protocol::name::{dlq_topic, retry_topic};
 use mq_protocol::property::{Properties, key};
+use mq_protocol::{Frame, RequestCode, ResponseCode};
 
 use super::send::OWN_MAX_RECONSUME_TIMES;
 use super::{no_permission, unreadable};
@@ -17,6 +18,12 @@ use crate::service::intake::Incoming;
 const FIRST_RETRY_LEVEL: i32 = 3;
 
 pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {
+    let offset = call.request.header::<SendMsgBackRequest<'_>>()?.offset;
+    if let Some(offset) = u64::try_from(offset).ok().filter(|_| !call.resumed)
+        && !state.store.is_record_cached(offset)
+    {
+        return read_first(state, call, offset);
+    }
     let Call { request, scratch, .. } = call;
     let header: SendMsgBackRequest<'_> = request.header()?;
     let config = state.config();
@@ -96,7 +103,7 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     state.stats.stored(&topic.topic_name, 1, size);
     let origin = properties.get(key::RETRY_TOPIC).unwrap_or_else(|| record.topic());
     state.stats.came_back(origin, header.group, size, &mut scratch.text);
-    let answer = mq_protocol::Frame::response(request, mq_protocol::ResponseCode::SUCCESS);
+    let answer = Frame::response(request, ResponseCode::SUCCESS);
     if !waits {
         return Ok(answer.into());
     }
@@ -104,10 +111,30 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
     let flushed = state.intake.flushed(appended.end);
     Ok(Reply::Later(Box::pin(async move {
         let mut answer = answer;
-        if flushed.await != mq_protocol::ResponseCode::SUCCESS {
-            answer.code = mq_protocol::ResponseCode::SYSTEM_ERROR.0;
+        if flushed.await != ResponseCode::SUCCESS {
+            answer.code = ResponseCode::SYSTEM_ERROR.0;
             answer.remark = "the message was stored, but the disk did not confirm it in time".to_owned();
         }
         Answer::from(answer)
     })))
+}
+
+/// Has the request handled again when the disk has given the record, away from the threads that serve what is hot.
+fn read_first(state: &State, call: &mut Call<'_>, offset: u64) -> Result<Reply, Refusal> {
+    let Ok(permit) = state.cold.clone().try_acquire_owned() else {
+        return Err(Refusal::new(
+            ResponseCode::SYSTEM_BUSY,
+            "[OVERLOAD]system busy, start flow control for a while: too many old messages are read from the disk",
+        ));
+    };
+    let request =
+        std::mem::replace(&mut call.request, Frame::bare_request(RequestCode::CONSUMER_SEND_MSG_BACK));
+    let (store, peer) = (state.store.clone(), call.peer.clone());
+    tokio::task::spawn_blocking(move || {
+        // An error comes again when the request is handled, and is answered then.
+        drop(store.record_at(offset));
+        drop(permit);
+        peer.resume(request);
+    });
+    Ok(Reply::None)
 }

@@ -140,4 +140,25 @@ mod tests {
              size of queue: 7"
         );
     }
+
+    #[test]
+    fn a_store_that_cannot_take_messages_now_says_so_and_why() {
+        let why = || "no space left on device".into();
+        for (error, words) in [
+            (AppendError::NoSpace(why()), "cannot grow (no space left on device)"),
+            (AppendError::DiskFull(90), "diskSpaceWarningLevelRatio (90 %)"),
+            (AppendError::Queues(why()), "no space left on device"),
+            (AppendError::Failed(why()), "no space left on device"),
+            (AppendError::Closed, "closed"),
+        ] {
+            let refusal = refusal(error);
+            assert_eq!(refusal.code, ResponseCode::SERVICE_NOT_AVAILABLE, "{}", refusal.remark);
+            assert!(refusal.remark.contains(words), "{}", refusal.remark);
+        }
+        let refusal = refusal(AppendError::QueueId(-1));
+        assert_eq!(
+            (refusal.code, &*refusal.remark),
+            (ResponseCode::MESSAGE_ILLEGAL, "queue id -1 is negative")
+        );
+    }
 }

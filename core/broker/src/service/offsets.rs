@@ -242,3 +242,27 @@ fn committed(queues: &BTreeMap<i32, Place>) -> BTreeMap<i32, i64> {
 fn has_committed(queues: &BTreeMap<i32, Place>) -> bool {
     queues.values().any(|place| place.committed.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mq_store::StoreConfig;
+
+    #[test]
+    fn what_could_not_be_saved_is_saved_at_the_next_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::at(folder.path())).unwrap();
+        let offsets = Offsets::load(&store).unwrap();
+        offsets.commit("g", "T", 0, 7);
+        // No file can be made where a directory is.
+        let blocked = folder.path().join("config/consumerOffset.json.tmp");
+        std::fs::create_dir_all(&blocked).unwrap();
+        let refusal = offsets.save_if_changed().unwrap_err();
+        assert!(refusal.remark.contains("consumerOffset.json"), "{}", refusal.remark);
+        assert_eq!(Offsets::load(&store).unwrap().get("g", "T", 0), None);
+        std::fs::remove_dir(&blocked).unwrap();
+        offsets.save_if_changed().unwrap();
+        assert_eq!(Offsets::load(&store).unwrap().get("g", "T", 0), Some(7));
+        store.close().unwrap();
+    }
+}

@@ -155,7 +155,9 @@ impl Schedule {
         loop {
             let entries = self.store.queue_entries(SCHEDULE_TOPIC, queue, offset, BATCH);
             if entries.is_empty() {
-                return NEVER;
+                // Some are there and cannot be read: the store has said why.
+                let unread = offset < self.store.max_offset(SCHEDULE_TOPIC, queue);
+                return if unread { self.clock.now_millis() + RETRY_MILLIS } else { NEVER };
             }
             for entry in entries {
                 let now = self.clock.now_millis();

@@ -1,6 +1,6 @@
 //! Sending: answers, checks in Apache's order, batches, topics made on the way, retries and dead letters.
 
-use mq_broker::FlushDiskType;
+use mq_broker::{Broker, FlushDiskType};
 use mq_protocol::header::{
     PullMessageRequest, SendMessageRequest, SendMessageRequestV2, SendMsgBackRequest, ViewMessageRequest,
     pull_flag,
@@ -10,8 +10,8 @@ use mq_protocol::message::batch::BatchElement;
 use mq_protocol::{Encoding, Frame, MessageRecord, RequestCode, ResponseCode};
 
 use crate::client::{
-    Client, Pulled, Sent, TestBroker, consumer, properties, pull_header, send_header, send_request, until,
-    within,
+    Client, Pulled, Sent, TestBroker, consumer, properties, pull_header, send_header, send_request, settings,
+    until, within,
 };
 
 #[tokio::test]
@@ -232,6 +232,50 @@ async fn send_back(c: &mut Client, offset: i64, level: i32, max: Option<i32>) ->
         max_reconsume_times: max,
     };
     c.call(Frame::request(RequestCode::CONSUMER_SEND_MSG_BACK, &header)).await
+}
+
+/// Takes the files in a directory out of the page cache.
+fn forget(dir: &std::path::Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            forget(&path);
+        } else {
+            let file = std::fs::File::open(&path).unwrap();
+            file.sync_all().unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_sent_back_that_only_the_disk_has_is_read_first() {
+    within(async {
+        // On the disk of the build: one in memory is never cold.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let broker = Broker::start(settings(&folder)).await.unwrap();
+        let mut c = Client::connect(broker.broker_addr()).await;
+        c.create_topic("T", 1).await;
+        for _ in 0..20 {
+            c.send("T", 0, "", &[b'x'; 60_000]).await;
+        }
+        let offsets = c.pull("g", "T", 0, 0, "*").await.records;
+        let offsets: Vec<_> = offsets.iter().map(|record| record.layout().physical_offset).collect();
+        broker.stop().await.unwrap();
+        forget(folder.path());
+        let broker = Broker::start(settings(&folder)).await.unwrap();
+        let mut c = Client::connect(broker.broker_addr()).await;
+        c.heartbeat("cid", vec![consumer("g", vec![])], &[]).await;
+        for (n, offset) in (1..).zip(&offsets) {
+            let answer = send_back(&mut c, *offset, 0, None).await;
+            assert_eq!(answer.response_code(), ResponseCode::SUCCESS, "{}", answer.remark);
+            assert_eq!(c.max_offset("SCHEDULE_TOPIC_XXXX", 2).await, n);
+        }
+        let answer = send_back(&mut c, offsets[0] + 1, 0, None).await;
+        assert_eq!(answer.response_code(), ResponseCode::SYSTEM_ERROR);
+        broker.stop().await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]
