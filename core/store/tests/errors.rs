@@ -39,7 +39,8 @@ fn simulated(seed: u64) -> (SimulatedFiles, StoreConfig) {
 fn put(store: &Store, n: usize) -> Result<(), AppendError> {
     let (body, keys) = (body(n), format!("KEYS\u{1}key{n}\u{2}"));
     let record = record("T", 0, &body, &keys);
-    let appended = if n % 2 == 0 { store.append(&record)? } else { store.append_until_flushed(&record)? };
+    let appended =
+        if n.is_multiple_of(2) { store.append(&record)? } else { store.append_until_flushed(&record)? };
     assert_eq!(appended.queue_offset, i64::try_from(n).unwrap(), "{:?}", store.status());
     match block_on(store.flushed(appended.end)) {
         FlushStatus::Flushed => Ok(()),
