@@ -67,9 +67,6 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
     set("putMessageSizeTotal", bytes.to_string());
     set("putMessageAverageSize", bytes.checked_div(puts).unwrap_or(0).to_string());
     set("putMessageEntireTimeMax", stats.put_max_millis.load(Ordering::Relaxed).to_string());
-    let oldest = state.store.record_at(store.min_physical_offset).ok().flatten();
-    let oldest = oldest.map_or(-1, |record| record.layout().store_timestamp);
-    set("earliestMessageTimeStamp", oldest.to_string());
     set("commitLogMinOffset", store.min_physical_offset.to_string());
     set("commitLogMaxOffset", store.max_physical_offset.to_string());
     let ratio = |disk: Option<DiskSpace>| {
@@ -98,7 +95,13 @@ pub(super) fn runtime_info(state: &State, call: &mut Call<'_>) -> Result<Reply, 
         set(&format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".to_owned());
         set(&format!("{pool}ThreadPoolQueueCapacity"), "0".to_owned());
     }
-    Ok(reply::body(&call.request, serde_json::to_vec(&KvTable { table })?))
+    let (files, min) = (state.store.clone(), store.min_physical_offset);
+    Ok(reply::from_disk(&call.request, move |request| {
+        let oldest = files.record_at(min).ok().flatten();
+        let oldest = oldest.map_or(-1, |record| record.layout().store_timestamp);
+        table.insert("earliestMessageTimeStamp".to_owned(), oldest.to_string());
+        Ok(Frame::response(request, ResponseCode::SUCCESS).with_body(serde_json::to_vec(&KvTable { table })?))
+    }))
 }
 
 pub(super) fn get_config(state: &State, call: &mut Call<'_>) -> Result<Reply, Refusal> {

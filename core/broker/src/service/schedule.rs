@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use super::now_millis;
 use super::saved::SavedFile;
+use super::{blocking, now_millis};
 use crate::error::BrokerError;
 use crate::server::Refusal;
 use crate::testing::TestClock;
@@ -242,6 +242,10 @@ impl Schedule {
         if !self.table.lock().dirty {
             return Ok(());
         }
+        // What the file calls delivered must be on the disk, or a power cut takes the copy and leaves nobody to make another.
+        let _no_delivery = self.ended.lock();
+        blocking(|| self.store.sync())
+            .map_err(|error| Refusal::system(format!("delayOffset.json could not be saved: {error}")))?;
         let saved = self.file.save(|| {
             let mut table = self.table.lock();
             table.dirty = false;
@@ -264,4 +268,64 @@ fn real_place(record: &MessageRecord) -> Option<(&str, i32)> {
     let topic = record.property(key::REAL_TOPIC)?;
     let queue = record.property(key::REAL_QID)?.parse().ok()?;
     Some((topic, queue))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mq_store::fs::SimulatedFiles;
+    use mq_store::{FlushDisk, StoreConfig};
+
+    use super::*;
+
+    #[test]
+    fn a_power_cut_after_a_delivery_was_noted_does_not_take_it_back() {
+        for seed in 0..20 {
+            let files = SimulatedFiles::new(seed, Path::new("/store"));
+            let config = StoreConfig {
+                flush_disk: FlushDisk::Async,
+                // Nothing is synced unless somebody asks for it.
+                flush_interval: Duration::from_secs(3600),
+                commit_log_file_size: 64 << 10,
+                index_enable: false,
+                file_system: Arc::new(files.clone()),
+                ..StoreConfig::at("/store")
+            };
+            let levels = || DelayLevels::parse("1s").unwrap();
+            let store = Store::open(config.clone()).unwrap();
+            let schedule = Schedule::load(&store, TestClock::default(), levels()).unwrap();
+            let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
+            store
+                .append(&NewRecord {
+                    topic: SCHEDULE_TOPIC,
+                    queue_id: 0,
+                    flag: 0,
+                    sys_flag: 0,
+                    born_timestamp: 0,
+                    born_host: host,
+                    store_host: host,
+                    reconsume_times: 0,
+                    prepared_transaction_offset: 0,
+                    body: b"late",
+                    body_crc: mq_protocol::id::body_crc(b"late"),
+                    properties: "DELAY\u{1}1\u{2}REAL_TOPIC\u{1}T\u{2}REAL_QID\u{1}0\u{2}",
+                })
+                .unwrap();
+            store.sync().unwrap();
+            schedule.clock.advance(Duration::from_secs(5));
+            schedule.deliver_due();
+            assert_eq!(store.max_offset("T", 0), 1);
+            schedule.save_if_changed().unwrap();
+            files.cut().unwrap();
+            store.kill();
+            drop((schedule, store));
+            files.restart().unwrap();
+            let store = Store::open(config).unwrap();
+            let schedule = Schedule::load(&store, TestClock::default(), levels()).unwrap();
+            assert_eq!(schedule.table.lock().offsets.get(&1), Some(&1), "it was noted");
+            assert_eq!(store.max_offset("T", 0), 1, "seed {seed}: noted and gone");
+            store.kill();
+        }
+    }
 }

@@ -129,3 +129,32 @@ async fn no_more_is_asked_for_while_suspended() {
     within(consumer.close()).await;
     within(client.close()).await;
 }
+
+#[tokio::test]
+async fn a_queue_is_not_pulled_again_before_the_interval_is_over() {
+    let pulls_of = async |interval: Duration, wanted: usize| {
+        let shelf = Shelf::new();
+        for _ in 0..5 {
+            shelf.put("T", 0, 0, b"x", "");
+        }
+        let server = server(move |frame| shelf.act(frame)).await;
+        let mut settings = server.config();
+        settings.heartbeat_broker_interval = Duration::from_millis(20);
+        let client = mq_client::Client::new(settings).unwrap();
+        let (seen, listener) = listener(|_| ConsumeResult::Success);
+        let mut config = config();
+        config.pull_batch_size = 1;
+        config.pull_interval = interval;
+        let consumer = within(client.push_consumer(config, listener)).await.unwrap();
+        until("they arrive", || seen.lock().unwrap().len() == wanted).await;
+        let beats = server.count(RequestCode::HEART_BEAT);
+        until("time passes", || server.count(RequestCode::HEART_BEAT) >= beats + 5).await;
+        let pulls = server.count(RequestCode::PULL_MESSAGE);
+        // Also a long interval does not hold up the end.
+        within(consumer.close()).await;
+        within(client.close()).await;
+        pulls
+    };
+    assert_eq!(pulls_of(Duration::from_secs(60), 1).await, 1);
+    assert!(pulls_of(Duration::from_millis(1), 5).await > 5, "the last one waits for more");
+}
