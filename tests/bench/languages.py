@@ -17,6 +17,8 @@ BACKLOG = "Backlog"
 JAVA = Path(__file__).resolve().parent / "java" / "Load.java"
 # After one in so many messages a language has compiled what is hot, and is measured.
 WARM_SHARE = 5
+# One that sends alone, a message after the other, sends one in so many.
+ALONE_SHARE = 20
 
 
 def backlog(broker: Broker, count: int) -> None:
@@ -35,12 +37,14 @@ def java(broker: Broker, count: int, folder: Path) -> list[Figure]:
     library = f"{apache.library(apache.NEWEST)}/*"
     subprocess.run(["javac", "-nowarn", "-d", str(classes), "-cp", library, str(JAVA)], check=True)
     figures: list[Figure] = []
-    for mode, width in (("sync", THREADS), ("async", WINDOW), ("push", BATCH), ("pull", BATCH)):
+    for mode, width in (("sync", 1), ("sync", THREADS), ("async", WINDOW), ("push", BATCH), ("pull", BATCH)):
         consumes = mode in ("push", "pull")
         topic = BACKLOG if consumes else f"java-{mode}"
         if not consumes:
             create_topic(broker.namesrv, topic, 8)
         warm, measured = (count // 2, count // 2) if consumes else (count // 2, count // 4)
+        if width == 1:
+            warm, measured = count // ALONE_SHARE, count // ALONE_SHARE
         arguments = [broker.namesrv, topic, str(warm), str(measured), str(SIZE), mode, str(width)]
         command, _ = apache.java(
             "Load", apache.NEWEST, folder / f"java-{mode}", jvm=apache.FULL, classes=[classes], args=arguments
@@ -51,9 +55,14 @@ def java(broker: Broker, count: int, folder: Path) -> list[Figure]:
 
 def rust(broker: Broker, count: int) -> list[Figure]:
     """Our Rust client in `mq bench`."""
-    sync, window = ("--threads", str(THREADS)), ("--threads", "1", "--window", str(WINDOW))
+    alone, sync = ("--threads", "1"), ("--threads", str(THREADS))
+    loads = (
+        ("sync", 1, alone, ALONE_SHARE),
+        ("sync", THREADS, sync, 2),
+        ("async", WINDOW, (*alone, "--window", str(WINDOW)), 1),
+    )
     figures: list[Figure] = []
-    for mode, width, options, share in (("sync", THREADS, sync, 2), ("async", WINDOW, window, 1)):
+    for mode, width, options, share in loads:
         topic = f"rust-{mode}"
         create_topic(broker.namesrv, topic, 8)
         command = bench(broker, "produce", topic, "--size", str(SIZE), "--count", str(count // share), *options)
@@ -74,12 +83,13 @@ def c(broker: Broker, count: int, folder: Path) -> list[Figure]:
     compiler = ["cc", "-O2", "-o", program, source, f"-I{ROOT}/ffi/include", f"-L{target}", "-lmq", "-lpthread"]
     subprocess.run([*compiler, f"-Wl,-rpath,{folder}"], check=True)
     figures: list[Figure] = []
-    for mode, width in (("sync", THREADS), ("async", WINDOW), ("push", 1), ("push", BATCH), ("pull", BATCH)):
+    modes = (("sync", 1), ("sync", THREADS), ("async", WINDOW), ("push", 1), ("push", BATCH), ("pull", BATCH))
+    for mode, width in modes:
         consumes = mode in ("push", "pull")
         topic = BACKLOG if consumes else f"c-{mode}"
         if not consumes:
             create_topic(broker.namesrv, topic, 8)
-        measured = count // 4 if mode == "sync" else count
+        measured = count if mode != "sync" else count // (ALONE_SHARE if width == 1 else 4)
         command = [program, broker.namesrv, topic, str(measured), str(SIZE), mode, str(width)]
         figures.append(run(f"c, {mode} × {width}, {SIZE} B", broker, command))
     return figures
@@ -92,7 +102,7 @@ def language(name: str, broker: Broker, count: int, folder: Path) -> list[Figure
     try:
         runner.call("client.open", client="c", namesrv=broker.namesrv, settings={})
         runner.call("producer.open", producer="p", client="c", group="senders", settings={})
-        for mode, share, width in (("sync", 20, 1), ("async", 1, WINDOW)):
+        for mode, share, width in (("sync", ALONE_SHARE, 1), ("async", 1, WINDOW)):
             topic = f"{name}-{mode}"
             create_topic(broker.namesrv, topic, 8)
             load = {"producer": "p", "topic": topic, "size": SIZE, "mode": mode, "window": WINDOW}
