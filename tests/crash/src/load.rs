@@ -62,8 +62,7 @@ impl Round {
         if random.below(3) == 0 {
             message = message.tag(["red", "green", "blue"][usize::try_from(id % 3).unwrap_or(0)]);
         }
-        // Acknowledged before the disk has it, also where others wait for that.
-        (id, message.wait_store(random.below(4) > 0))
+        (id, message)
     }
 
     fn note(&self, ids: &[u64], sent: Result<SendReceipt, mq_client::Error>) {
@@ -89,12 +88,17 @@ impl Round {
     }
 }
 
+/// Whether a message is acknowledged only when the disk has it; some are not, between others that are.
+fn waits(random: &mut Random) -> bool {
+    random.below(4) > 0
+}
+
 /// One message after the other.
 async fn send_singly(round: Arc<Round>, producer: Producer, mut random: Random) {
     while !round.is_over() {
         let topic = TOPICS[usize::try_from(random.below(3)).unwrap_or(0)];
         let (id, message) = round.message(&mut random, topic);
-        let sent = producer.send(message).await;
+        let sent = producer.send(message.wait_store(waits(&mut random))).await;
         round.note(&[id], sent);
     }
 }
@@ -105,6 +109,7 @@ async fn send_many(round: Arc<Round>, producer: Producer, mut random: Random) {
         let topic = TOPICS[usize::try_from(random.below(3)).unwrap_or(0)];
         let sending = (0..16).map(|_| {
             let (id, message) = round.message(&mut random, topic);
+            let message = message.wait_store(waits(&mut random));
             let (round, producer) = (&round, &producer);
             async move { round.note(&[id], producer.send(message).await) }
         });
@@ -115,8 +120,12 @@ async fn send_many(round: Arc<Round>, producer: Producer, mut random: Random) {
 /// Lists of up to twenty.
 async fn send_batches(round: Arc<Round>, producer: Producer, mut random: Random) {
     while !round.is_over() {
-        let (ids, mut messages): (Vec<_>, Vec<_>) =
-            (0..=random.below(20)).map(|_| round.message(&mut random, "crash-batch")).unzip();
+        // The same for all of a list.
+        let waits = waits(&mut random);
+        let (ids, mut messages): (Vec<_>, Vec<_>) = (0..=random.below(20))
+            .map(|_| round.message(&mut random, "crash-batch"))
+            .map(|(id, message)| (id, message.wait_store(waits)))
+            .unzip();
         // A list must stay below the size of one message.
         let sent = match messages.len() {
             1 => match messages.pop() {
