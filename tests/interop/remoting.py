@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
+QUERY_CONSUMER_OFFSET = 14
 UPDATE_AND_CREATE_TOPIC = 17
 GET_ROUTEINFO_BY_TOPIC = 105
 GET_BROKER_CLUSTER_INFO = 106
@@ -183,3 +184,10 @@ def create_topic(broker: str, topic: str, queues: int) -> None:
     answer = call(broker, UPDATE_AND_CREATE_TOPIC, ext)
     if answer.code != 0:
         raise OSError(f"{broker}: topic {topic} was refused with {answer.code}: {answer.remark}")
+
+
+def committed(broker: str, group: str, topic: str, queue: int) -> int | None:
+    """The offset that a group has committed of a queue; None when the broker knows of none."""
+    ext = {"consumerGroup": group, "topic": topic, "queueId": str(queue), "setZeroIfNotFound": "false"}
+    answer = call(broker, QUERY_CONSUMER_OFFSET, ext)
+    return int(answer.ext["offset"]) if answer.code == 0 else None
