@@ -388,6 +388,21 @@ impl NewRecord<'_> {
 
     /// Writes the record but for `more` bytes of properties, which follow.
     fn encode_before(&self, place: Place, more: usize, out: &mut impl BufMut) {
+        self.encode_front(place, more, out);
+        out.put_slice(self.body);
+        self.encode_back(more, out);
+    }
+
+    /// Writes the record without its body, and returns before which of these bytes the body belongs.
+    pub fn encode_around(&self, place: Place, out: &mut &mut [u8]) -> usize {
+        let whole = out.len();
+        self.encode_front(place, 0, out);
+        let front = whole - out.len();
+        self.encode_back(0, out);
+        front
+    }
+
+    fn encode_front(&self, place: Place, more: usize, out: &mut impl BufMut) {
         out.put_u32(u32::try_from(self.encoded_len() + more).unwrap_or(u32::MAX));
         out.put_u32(if self.is_v2() { MAGIC_V2 } else { MAGIC_V1 });
         out.put_u32(self.body_crc);
@@ -403,7 +418,9 @@ impl NewRecord<'_> {
         out.put_i32(self.reconsume_times);
         out.put_i64(self.prepared_transaction_offset);
         out.put_u32(u32::try_from(self.body.len()).unwrap_or(u32::MAX));
-        out.put_slice(self.body);
+    }
+
+    fn encode_back(&self, more: usize, out: &mut impl BufMut) {
         if self.is_v2() {
             out.put_u16(u16::try_from(self.topic.len()).unwrap_or(u16::MAX));
         } else {

@@ -150,18 +150,20 @@ impl Shared {
         prepared: &Prepared,
         queue_offset: i64,
         end: u64,
+        hold: Hold<'_>,
     ) -> Appended {
         let physical_offset = tip.writer.at;
         let store_timestamp = tip.timestamp;
         let position = i64::try_from(physical_offset).unwrap_or(i64::MAX);
         let place = Place { queue_offset, physical_offset: position, store_timestamp };
-        self.log.write(&mut tip.writer, prepared.size, |out| {
-            if self.config.append_prop_crc {
-                record.encode_with_crc(place, out);
-            } else {
-                record.encode(place, out);
-            }
-        });
+        if self.config.append_prop_crc {
+            self.log.write(&mut tip.writer, prepared.size, |out| record.encode_with_crc(place, out));
+        } else if let Some(body) = hold.body(record.body).filter(|_| tip.writer.is_staging()) {
+            self.log
+                .write_around(&mut tip.writer, body, prepared.size, |out| record.encode_around(place, out));
+        } else {
+            self.log.write(&mut tip.writer, prepared.size, |out| record.encode(place, out));
+        }
         let size = usize::try_from(prepared.size).unwrap_or(usize::MAX);
         Appended { physical_offset, size, end, queue_offset, store_timestamp }
     }
@@ -236,7 +238,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn append(&self, record: &NewRecord<'_>, hold: Hold) -> Result<Appended, AppendError> {
+    pub(crate) fn append(&self, record: &NewRecord<'_>, hold: Hold<'_>) -> Result<Appended, AppendError> {
         let prepared = self.prepare(record)?;
         self.check_size(prepared.size)?;
         let now = self.config.clock.now_millis();
@@ -246,7 +248,7 @@ impl Shared {
         tip.timestamp = tip.timestamp.max(now);
         let end = tip.writer.at + prepared.size;
         let queue_offset = if prepared.queued { prepared.queue.next() } else { 0 };
-        let appended = self.place(&mut tip, record, &prepared, queue_offset, end);
+        let appended = self.place(&mut tip, record, &prepared, queue_offset, end, hold);
         let code = prepared.tags.code(appended.store_timestamp);
         // The log first: whoever finds the queue's unit must find the record.
         let reserve = self.log.publish(&mut tip.writer);
@@ -263,7 +265,7 @@ impl Shared {
     pub(crate) fn append_batch(
         &self,
         records: &[NewRecord<'_>],
-        hold: Hold,
+        hold: Hold<'_>,
     ) -> Result<Vec<Appended>, AppendError> {
         let Some(first) = records.first() else { return Err(AppendError::EmptyBatch) };
         let one_queue = |other: &NewRecord<'_>| {
@@ -288,7 +290,7 @@ impl Shared {
         let end = tip.writer.at + total;
         let mut queue_offset = if queued { queue.next() } else { 0 };
         for (record, prepared) in records.iter().zip(&prepared) {
-            all.push(self.place(&mut tip, record, prepared, queue_offset, end));
+            all.push(self.place(&mut tip, record, prepared, queue_offset, end, hold));
             queue_offset += i64::from(queued);
         }
         // All at once: a reader sees the whole batch or nothing of it.

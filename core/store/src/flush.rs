@@ -24,30 +24,6 @@ pub enum FlushStatus {
     Failed,
 }
 
-#[derive(Debug)]
-struct Waiter {
-    end: u64,
-    deadline: Instant,
-    state: Mutex<WaiterState>,
-}
-
-#[derive(Debug)]
-enum WaiterState {
-    Waiting(Waker),
-    Done(FlushStatus),
-}
-
-impl Waiter {
-    /// Ends the wait and returns who is to be woken.
-    fn finish(&self, status: FlushStatus) -> Option<Waker> {
-        match std::mem::replace(&mut *self.state.lock(), WaiterState::Done(status)) {
-            WaiterState::Waiting(waker) => Some(waker),
-            // Waits are ended by whoever takes them off the list, and only once.
-            WaiterState::Done(_) => None,
-        }
-    }
-}
-
 /// Wakes those whose wait for the disk is over.
 pub trait Wake: std::fmt::Debug + Send + Sync {
     /// Wakes all of them. Called on a thread of the store; must not block and must not drop any of them unwoken.
@@ -74,14 +50,65 @@ pub(crate) struct Flush {
     wake: Arc<dyn Wake>,
 }
 
+/// One place in the list of those who wait.
+#[derive(Debug)]
+struct Waiter {
+    end: u64,
+    deadline: Instant,
+    /// `None` once the wait is over; the place then goes with those before it.
+    waker: Option<Waker>,
+}
+
 #[derive(Debug, Default)]
 struct Waiters {
-    /// In order of their deadlines, which all have the same distance from their registration.
-    waiting: VecDeque<Arc<Waiter>>,
+    /// In order of their deadlines, which all have the same distance from their registration. The first of them waits.
+    places: VecDeque<Waiter>,
+    /// Number of the first place; places are numbered as they come.
+    first: u64,
+    /// How many wait.
+    waiting: usize,
     /// The flusher pauses until so many wait; 0 when it does not.
     wanted: usize,
     /// Set when the store failed or closed: no sync comes any more.
     over: bool,
+}
+
+impl Waiters {
+    fn add(&mut self, waiter: Waiter) -> u64 {
+        self.places.push_back(waiter);
+        self.waiting += 1;
+        self.first + self.places.len() as u64 - 1
+    }
+
+    /// The waker of a place, unless its wait is over.
+    fn waker(&mut self, number: u64) -> Option<&mut Option<Waker>> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.places.get_mut(index).map(|place| &mut place.waker).filter(|waker| waker.is_some())
+    }
+
+    /// Ends the waits among the first `count` places of which `ends` says so, and returns whom to wake.
+    fn end(&mut self, count: usize, ends: impl Fn(&Waiter) -> bool) -> Vec<Waker> {
+        let mut wakers = Vec::with_capacity(count.min(self.waiting));
+        let places = self.places.iter_mut().take(count).filter(|place| ends(place));
+        wakers.extend(places.filter_map(|place| place.waker.take()));
+        self.waiting -= wakers.len();
+        self.drop_ended();
+        wakers
+    }
+
+    /// Ends the wait of one who gives up.
+    fn leave(&mut self, number: u64) -> Option<Waker> {
+        let waker = self.waker(number)?.take();
+        self.waiting -= 1;
+        self.drop_ended();
+        waker
+    }
+
+    fn drop_ended(&mut self) {
+        while self.places.pop_front_if(|place| place.waker.is_none()).is_some() {
+            self.first += 1;
+        }
+    }
 }
 
 /// Who waited when a sync was over.
@@ -142,8 +169,7 @@ impl Flush {
         }
     }
 
-    fn finish(&self, waiters: &VecDeque<Arc<Waiter>>, status: FlushStatus) {
-        let wakers: Vec<Waker> = waiters.iter().filter_map(|waiter| waiter.finish(status)).collect();
+    fn wake(&self, wakers: Vec<Waker>) {
         if !wakers.is_empty() {
             self.wake.wake(wakers);
         }
@@ -156,7 +182,7 @@ impl Flush {
 
     /// Whether anybody waits.
     pub(crate) fn is_awaited(&self) -> bool {
-        !self.waiters.lock().waiting.is_empty()
+        self.waiters.lock().waiting > 0
     }
 
     /// Notes a successful sync up to `end` and ends all waits that it covers.
@@ -164,22 +190,18 @@ impl Flush {
         self.flushed.fetch_max(end, Ordering::AcqRel);
         let (done, waiting) = {
             let mut waiters = self.waiters.lock();
-            let (done, later) = match waiters.waiting.iter().any(|waiter| waiter.end > end) {
-                false => (std::mem::take(&mut waiters.waiting), VecDeque::new()),
-                true => std::mem::take(&mut waiters.waiting).into_iter().partition(|w| w.end <= end),
-            };
-            waiters.waiting = later;
-            (done, waiters.waiting.len())
+            (waiters.end(usize::MAX, |waiter| waiter.end <= end), waiters.waiting)
         };
-        self.finish(&done, FlushStatus::Flushed);
-        Group { released: done.len(), waiting }
+        let released = done.len();
+        self.wake(done);
+        Group { released, waiting }
     }
 
     /// Lets the flusher pause for `limit`, or until so many wait; `false` if the whole time passed.
     pub(crate) fn pause(&self, wanted: usize, limit: Duration) -> bool {
         {
             let mut waiters = self.waiters.lock();
-            if waiters.waiting.len() >= wanted {
+            if waiters.waiting >= wanted {
                 return true;
             }
             waiters.wanted = wanted;
@@ -193,7 +215,7 @@ impl Flush {
     pub(crate) fn gather(&self, mut gathering: Gathering, over: impl Fn() -> bool) -> usize {
         loop {
             let rung = self.pause(gathering.wanted, gathering.step);
-            let waiting = self.waiters.lock().waiting.len();
+            let waiting = self.waiters.lock().waiting;
             if over() || waiting >= gathering.wanted || (!rung && !gathering.goes_on(waiting)) {
                 return waiting;
             }
@@ -205,9 +227,9 @@ impl Flush {
         let waiting = {
             let mut waiters = self.waiters.lock();
             waiters.over = true;
-            std::mem::take(&mut waiters.waiting)
+            waiters.end(usize::MAX, |_| true)
         };
-        self.finish(&waiting, FlushStatus::Failed);
+        self.wake(waiting);
     }
 
     /// Ends waits whose time is over; returns how long to wait before the next look, `None` if nobody waits.
@@ -215,34 +237,34 @@ impl Flush {
         let now = Instant::now();
         let (late, next) = {
             let mut waiters = self.waiters.lock();
-            let late = waiters.waiting.partition_point(|waiter| waiter.deadline <= now);
-            let late: VecDeque<_> = waiters.waiting.drain(..late).collect();
-            (late, waiters.waiting.front().map(|waiter| waiter.deadline.saturating_duration_since(now)))
+            let late = waiters.places.partition_point(|waiter| waiter.deadline <= now);
+            let late = waiters.end(late, |_| true);
+            (late, waiters.places.front().map(|waiter| waiter.deadline.saturating_duration_since(now)))
         };
-        self.finish(&late, FlushStatus::Timeout);
+        self.wake(late);
         next
     }
 
     /// A wait for `end` to be on the disk.
     pub(crate) fn wait(self: &Arc<Self>, end: u64) -> Flushed {
-        Flushed { flush: Arc::clone(self), end, waiter: None }
+        Flushed { flush: Arc::clone(self), end, place: None }
     }
 
-    fn register(&self, end: u64, waker: Waker) -> Option<Arc<Waiter>> {
-        let (waiter, first, enough);
+    /// Takes a place in the list; `Err` if there is nothing to wait for.
+    fn register(&self, end: u64, waker: &Waker) -> Result<u64, FlushStatus> {
+        let (place, first, enough);
         {
             let mut waiters = self.waiters.lock();
-            if waiters.over || end <= self.flushed() {
-                return None;
+            if end <= self.flushed() {
+                return Err(FlushStatus::Flushed);
             }
-            waiter = Arc::new(Waiter {
-                end,
-                deadline: Instant::now() + self.timeout,
-                state: Mutex::new(WaiterState::Waiting(waker)),
-            });
-            waiters.waiting.push_back(Arc::clone(&waiter));
-            first = waiters.waiting.len() == 1;
-            enough = waiters.waiting.len() == waiters.wanted;
+            if waiters.over {
+                return Err(FlushStatus::Failed);
+            }
+            let deadline = Instant::now() + self.timeout;
+            place = waiters.add(Waiter { end, deadline, waker: Some(waker.clone()) });
+            first = waiters.waiting == 1;
+            enough = waiters.waiting == waiters.wanted;
         }
         if enough {
             self.bells.hurry(Worker::Flush);
@@ -250,7 +272,26 @@ impl Flush {
         if first {
             self.bells.ring(Worker::Timeouts as u32);
         }
-        Some(waiter)
+        Ok(place)
+    }
+
+    /// Renews the waker of a place; `Err` if its wait is over.
+    fn renew(&self, place: u64, end: u64, waker: &Waker) -> Result<(), FlushStatus> {
+        let mut waiters = self.waiters.lock();
+        if let Some(known) = waiters.waker(place) {
+            let old = known.replace(waker.clone());
+            drop(waiters);
+            drop(old);
+            return Ok(());
+        }
+        let flushed = end <= self.flushed();
+        Err(if flushed {
+            FlushStatus::Flushed
+        } else if waiters.over {
+            FlushStatus::Failed
+        } else {
+            FlushStatus::Timeout
+        })
     }
 }
 
@@ -260,7 +301,8 @@ impl Flush {
 pub struct Flushed {
     flush: Arc<Flush>,
     end: u64,
-    waiter: Option<Arc<Waiter>>,
+    /// Its place in the list, once it was polled.
+    place: Option<u64>,
 }
 
 impl Future for Flushed {
@@ -270,31 +312,26 @@ impl Future for Flushed {
         if self.end <= self.flush.flushed() {
             return Poll::Ready(FlushStatus::Flushed);
         }
-        let Some(waiter) = &self.waiter else {
-            self.waiter = self.flush.register(self.end, context.waker().clone());
-            return match self.waiter {
-                Some(_) => Poll::Pending,
-                None if self.end <= self.flush.flushed() => Poll::Ready(FlushStatus::Flushed),
-                None => Poll::Ready(FlushStatus::Failed),
-            };
+        let waits = match self.place {
+            Some(place) => self.flush.renew(place, self.end, context.waker()),
+            None => self.flush.register(self.end, context.waker()).map(|place| self.place = Some(place)),
         };
-        match &mut *waiter.state.lock() {
-            WaiterState::Done(status) => Poll::Ready(*status),
-            WaiterState::Waiting(waker) => {
-                waker.clone_from(context.waker());
-                Poll::Pending
-            }
+        match waits {
+            Ok(()) => Poll::Pending,
+            Err(status) => Poll::Ready(status),
         }
     }
 }
 
 impl Drop for Flushed {
     fn drop(&mut self) {
-        if let Some(waiter) = &self.waiter
-            && matches!(*waiter.state.lock(), WaiterState::Waiting(_))
+        // Once flushed, it is off the list or about to be taken off.
+        if let Some(place) = self.place
+            && self.end > self.flush.flushed()
         {
-            let mut waiters = self.flush.waiters.lock();
-            waiters.waiting.retain(|other| !Arc::ptr_eq(other, waiter));
+            let waker = self.flush.waiters.lock().leave(place);
+            // Without the lock: it may be the last that holds a task, with other waits in it.
+            drop(waker);
         }
     }
 }
@@ -341,6 +378,30 @@ mod tests {
         }
         assert!(!flush.is_awaited());
     }
+
+    #[test]
+    fn waits_that_end_in_any_order_leave_their_places() {
+        let flush = flush(Duration::from_secs(60));
+        let mut waits: Vec<_> = [30, 10, 20, 40].map(|end| Some(Box::pin(flush.wait(end)))).into();
+        let look = |wait: &mut Option<Pin<Box<Flushed>>>| poll(wait.as_mut().unwrap().as_mut());
+        waits.iter_mut().for_each(|wait| assert_eq!(look(wait), Poll::Pending));
+        // The second and third are over, behind the first, which goes on.
+        assert_eq!(flush.advance(20), Group { released: 2, waiting: 2 });
+        assert_eq!(flush.waiters.lock().places.len(), 4);
+        assert_eq!(look(&mut waits[0]), Poll::Pending);
+        assert_eq!(look(&mut waits[2]), Poll::Ready(FlushStatus::Flushed));
+        // The first gives up, and its place goes with those behind it.
+        waits[0] = None;
+        assert_eq!(flush.waiters.lock().places.len(), 1);
+        assert_eq!(look(&mut waits[3]), Poll::Pending);
+        let mut later = pin!(flush.wait(50));
+        assert_eq!(poll(later.as_mut()), Poll::Pending);
+        waits[3] = None;
+        assert_eq!(flush.advance(50), Group { released: 1, waiting: 0 });
+        assert!(flush.waiters.lock().places.is_empty());
+        assert_eq!(poll(later.as_mut()), Poll::Ready(FlushStatus::Flushed));
+    }
+
     /// A time that no test waits for.
     const NEVER: Duration = Duration::from_secs(3600);
 

@@ -1,7 +1,7 @@
 //! The thin seam between the store and the operating system: every file operation goes through these traits.
 
 use std::fmt::Debug;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -123,6 +123,11 @@ pub trait File: Debug + Send + Sync {
     }
     /// Writes all of `data` at `at`.
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()>;
+    /// As [`write_at`](File::write_at), of parts one behind the other.
+    fn write_parts_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> io::Result<()> {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        self.write_at(&parts.concat(), at)
+    }
     /// Lets the disk begin with what a [`sync`](File::sync) would write of `at..at + length`; nothing is promised.
     fn begin_sync(&self, _at: u64, _length: u64) {}
     /// Makes the data durable, and as much of its metadata as is needed to read it.

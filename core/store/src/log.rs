@@ -72,12 +72,29 @@ pub(crate) struct LogWriter {
 }
 
 /// How long the bytes of a record may stay in the memory of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hold<'a> {
     /// Not at all: the sender may be told at once that it is stored.
     No,
-    /// Until the sync that the sender waits for.
-    UntilSync,
+    /// Until the sync that the sender waits for. Bodies that are parts of these bytes stay where they are.
+    UntilSync(&'a Bytes),
+}
+
+impl Hold<'_> {
+    /// The body as a part of the bytes that may be kept; `None` if it is none, and must be copied.
+    pub(crate) fn body(self, body: &[u8]) -> Option<Bytes> {
+        let Hold::UntilSync(whole) = self else { return None };
+        let start = body.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+        let end = start.checked_add(body.len()).filter(|end| *end <= whole.len())?;
+        Some(whole.slice(start..end))
+    }
+}
+
+impl LogWriter {
+    /// Whether what is written now waits in memory.
+    pub(crate) fn is_staging(&self) -> bool {
+        self.staging
+    }
 }
 
 impl CommitLog {
@@ -293,8 +310,13 @@ impl CommitLog {
     /// Makes room for `length` bytes in one file, going on to the next file behind a blank if need be.
     ///
     /// After this [`write`](CommitLog::write) of that many bytes cannot fail. On an error nothing has changed that readers see.
-    pub(crate) fn make_room(&self, writer: &mut LogWriter, length: u64, hold: Hold) -> Result<(), NoRoom> {
-        writer.staging = self.staged && hold == Hold::UntilSync && Stage::can_hold(length);
+    pub(crate) fn make_room(
+        &self,
+        writer: &mut LogWriter,
+        length: u64,
+        hold: Hold<'_>,
+    ) -> Result<(), NoRoom> {
+        writer.staging = self.staged && matches!(hold, Hold::UntilSync(_)) && Stage::can_hold(length);
         let Some(file) = &writer.file else {
             let file = self.take_next(writer.at).map_err(NoRoom)?;
             file.reserve(length).map_err(NoRoom)?;
@@ -346,6 +368,20 @@ impl CommitLog {
         };
         if let Some(mut out) = out {
             encode(&mut out);
+            writer.at += length;
+        }
+    }
+
+    /// As [`write`](CommitLog::write), for a record that waits in memory: `encode` writes all but the body and returns before
+    /// which of these bytes that belongs.
+    pub(crate) fn write_around(
+        &self,
+        writer: &mut LogWriter,
+        body: Bytes,
+        length: u64,
+        encode: impl FnOnce(&mut &mut [u8]) -> usize,
+    ) {
+        if writer.stage.take_around(body, length, encode) {
             writer.at += length;
         }
     }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mq_protocol::id::body_crc;
 use mq_protocol::message::{MessageRecord, NewRecord};
 use parking_lot::Mutex;
@@ -357,17 +358,25 @@ impl History {
         let messages: Vec<_> = (0..count).map(|_| self.message()).collect();
         let properties: Vec<_> =
             messages.iter().map(|(_, key)| format!("KEYS\u{1}{key}\u{2}TAGS\u{1}A\u{2}")).collect();
+        let whole = Bytes::from(messages.iter().flat_map(|(body, _)| body.clone()).collect::<Vec<_>>());
+        let mut rest = &whole[..];
         let records: Vec<_> = messages
             .iter()
             .zip(&properties)
-            .map(|((body, _), properties)| record(TOPICS[queue.0], queue.1, body, properties))
+            .map(|((body, _), properties)| {
+                let (body, behind) = rest.split_at(body.len());
+                rest = behind;
+                record(TOPICS[queue.0], queue.1, body, properties)
+            })
             .collect();
         let held = self.random.percent(60);
+        // Bodies are written from where they are, or from a copy.
+        let kept = if self.random.percent(50) { whole.clone() } else { Bytes::new() };
         let appended = match (&*records, held) {
             ([one], false) => running.store.append(one).map(|one| vec![one]),
             (many, false) => running.store.append_batch(many),
-            ([one], true) => running.store.append_until_flushed(one).map(|one| vec![one]),
-            (many, true) => running.store.append_batch_until_flushed(many),
+            ([one], true) => running.store.append_until_flushed(one, &kept).map(|one| vec![one]),
+            (many, true) => running.store.append_batch_until_flushed(many, &kept),
         };
         let appended = match appended {
             Ok(appended) => appended,

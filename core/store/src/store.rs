@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mq_protocol::message::{MessageRecord, NewRecord};
 use parking_lot::{Mutex, RwLock};
 
@@ -186,10 +187,16 @@ impl Store {
     /// As [`append`](Store::append), for those who answer only after [`flushed`](Store::flushed): in synchronous mode the
     /// message may be lost with this process until then, and many of them are written together, which is faster.
     ///
+    /// If the body is a part of `whole`, it is written from there, and `whole` is kept until then; else it is copied.
+    ///
     /// # Errors
     /// As of [`append`](Store::append).
-    pub fn append_until_flushed(&self, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
-        self.shared().append(record, Hold::UntilSync)
+    pub fn append_until_flushed(
+        &self,
+        record: &NewRecord<'_>,
+        whole: &Bytes,
+    ) -> Result<Appended, AppendError> {
+        self.shared().append(record, Hold::UntilSync(whole))
     }
 
     /// Stores messages of one queue together: in one file, with consecutive queue offsets, seen by readers all at once.
@@ -208,8 +215,9 @@ impl Store {
     pub fn append_batch_until_flushed(
         &self,
         records: &[NewRecord<'_>],
+        whole: &Bytes,
     ) -> Result<Vec<Appended>, AppendError> {
-        self.shared().append_batch(records, Hold::UntilSync)
+        self.shared().append_batch(records, Hold::UntilSync(whole))
     }
 
     /// Waits until the log is on the disk up to `end` (see [`Appended::end`]), at most `syncFlushTimeout`.

@@ -106,7 +106,8 @@ fn opened(dir: &Path, limit: Duration) -> (Store, Arc<Mutex<()>>, Arc<RwLock<boo
     let (gate, shut) = (Arc::new(Mutex::new(())), Arc::new(RwLock::new(false)));
     let config = StoreConfig {
         os_page_cache_busy_timeout: limit,
-        // Nothing ahead: each append reserves what it needs.
+        commit_log_file_size: 4 << 20,
+        // As little as can be; `put` needs more.
         reserve_ahead: 0,
         file_system: Arc::new(Slow { gate: Arc::clone(&gate), shut: Arc::clone(&shut) }),
         ..common::config(dir)
@@ -114,8 +115,9 @@ fn opened(dir: &Path, limit: Duration) -> (Store, Arc<Mutex<()>>, Arc<RwLock<boo
     (Store::open(config).unwrap(), gate, shut)
 }
 
+/// Appends so much that its blocks cannot have been reserved ahead.
 fn put(store: &Store) -> Result<(), AppendError> {
-    store.append(&record("T", 0, &[b'x'; 500], "")).map(|_| ())
+    store.append(&record("T", 0, &[b'x'; 200 << 10], "")).map(|_| ())
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{apache, block_on, config, drain, fast_dir, read, record, records};
 use mq_store::{AppendError, FlushDisk, FlushStatus, ReadStatus, Store, StoreConfig};
 use std::collections::BTreeSet;
@@ -120,19 +121,22 @@ fn what_was_acknowledged_survives_a_stop_in_the_middle() {
                 let (store, acknowledged, enough) = (&store, &acknowledged, &enough);
                 scope.spawn(move || {
                     for n in 0_u32.. {
-                        let body = [thread.to_be_bytes(), n.to_be_bytes()].concat();
+                        let body = Bytes::from([thread.to_be_bytes(), n.to_be_bytes()].concat());
                         // Some are answered at once, between others that wait in memory for the disk.
                         let waits = (n + thread) % 4 > 0;
                         let record = record("T", 0, &body, "");
-                        let appended =
-                            if waits { store.append_until_flushed(&record) } else { store.append(&record) };
+                        let appended = if waits {
+                            store.append_until_flushed(&record, &body)
+                        } else {
+                            store.append(&record)
+                        };
                         let appended = match appended {
                             Ok(appended) => appended,
                             Err(AppendError::Closed) => return,
                             Err(error) => panic!("{error}"),
                         };
                         if !waits || block_on(store.flushed(appended.end)) == FlushStatus::Flushed {
-                            acknowledged.lock().unwrap().insert((appended.queue_offset, body));
+                            acknowledged.lock().unwrap().insert((appended.queue_offset, body.to_vec()));
                         }
                         enough.fetch_add(1, Ordering::SeqCst);
                     }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{block_on, drain, manual_clock, read, record, wait_until};
 use mq_store::check::Fault;
 use mq_store::fs::{Call, FileSystem as _, OpenMode, SimulatedFiles};
@@ -37,10 +38,13 @@ fn simulated(seed: u64) -> (SimulatedFiles, StoreConfig) {
 }
 
 fn put(store: &Store, n: usize) -> Result<(), AppendError> {
-    let (body, keys) = (body(n), format!("KEYS\u{1}key{n}\u{2}"));
+    let (body, keys) = (Bytes::from(body(n)), format!("KEYS\u{1}key{n}\u{2}"));
     let record = record("T", 0, &body, &keys);
-    let appended =
-        if n.is_multiple_of(2) { store.append(&record)? } else { store.append_until_flushed(&record)? };
+    let appended = match n % 3 {
+        0 => store.append(&record)?,
+        1 => store.append_until_flushed(&record, &body)?,
+        _ => store.append_until_flushed(&record, &Bytes::new())?,
+    };
     assert_eq!(appended.queue_offset, i64::try_from(n).unwrap(), "{:?}", store.status());
     match block_on(store.flushed(appended.end)) {
         FlushStatus::Flushed => Ok(()),
@@ -102,8 +106,8 @@ fn messages_that_wait_in_memory_and_cannot_be_written_are_told_and_gone() {
     let store = Store::open(config.clone()).unwrap();
     (0..4).for_each(|n| put(&store, n).unwrap());
     files.refuse(Call::Write, "commitlog", EIO, FOREVER);
-    let body = body(4);
-    let appended = store.append_until_flushed(&record("T", 0, &body, "")).unwrap();
+    let body = Bytes::from(body(4));
+    let appended = store.append_until_flushed(&record("T", 0, &body, ""), &body).unwrap();
     assert_eq!(block_on(store.flushed(appended.end)), FlushStatus::Failed);
     let error = store.append(&record("T", 0, &body, "")).unwrap_err();
     assert!(matches!(error, AppendError::Failed(_)), "{error}");

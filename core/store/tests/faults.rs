@@ -4,6 +4,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{apache, block_on, config, drain, fast_dir, record, wait_until};
 use mq_store::fs::{DirEntry, DiskSpace, File, FileSystem, Mapping, OpenMode, RealFileSystem};
 use mq_store::{AppendError, FlushDisk, FlushStatus, Store, StoreConfig, StoreError};
@@ -257,7 +258,7 @@ fn what_is_told_at_once_waits_for_what_is_on_its_way_to_the_file() {
     let (faults, config) = faulty(dir.path());
     let store = Store::open(StoreConfig { flush_disk: FlushDisk::Sync, ..config }).unwrap();
     faults.hang_log_write.store(true, Ordering::SeqCst);
-    let first = store.append_until_flushed(&record("T", 0, b"first", "")).unwrap();
+    let first = store.append_until_flushed(&record("T", 0, b"first", ""), &Bytes::new()).unwrap();
     wait_until("the write", || faults.log_writes.load(Ordering::SeqCst) > 0);
     std::thread::scope(|scope| {
         let second = scope.spawn(|| {

@@ -182,7 +182,11 @@ impl<'a> Send<'a> {
             ..self.record(&place.0, place.1)
         };
         let waits = self.waits(&noted);
-        let incoming = Incoming { record: &record, delay_level: noted.delay_level, waits };
+        let incoming = Incoming {
+            record: &record,
+            delay_level: noted.delay_level,
+            waits: waits.then_some(&self.request.body),
+        };
         let appended = self.state.intake.put(&incoming, text)?;
         self.state.stats.stored(record.topic, 1, appended.size as u64);
         text.clear();
@@ -282,7 +286,7 @@ impl<'a> Send<'a> {
             start = end;
         }
         let waits = self.waits(&batch);
-        let appended = self.state.intake.put_batch(&records, waits)?;
+        let appended = self.state.intake.put_batch(&records, waits.then_some(&self.request.body))?;
         let bytes: usize = appended.iter().map(|one| one.size).sum();
         self.state.stats.stored(&topic.topic_name, appended.len() as u64, bytes as u64);
         text.clear();

@@ -1,6 +1,7 @@
 //! CONSUMER_SEND_MSG_BACK: a message that could not be consumed comes again later, or goes to the dead letters
 //! (`AbstractSendMessageProcessor.consumerSendMsgBack`).
 
+use bytes::Bytes;
 use mq_protocol::body::perm;
 use mq_protocol::header::SendMsgBackRequest;
 use mq_protocol::message::NewRecord;
@@ -97,8 +98,10 @@ pub(super) fn send_back(state: &State, call: &mut Call<'_>) -> Result<Reply, Ref
         body_crc: layout.body_crc,
         properties: properties.as_text(),
     };
-    let appended =
-        state.intake.put(&Incoming { record: &back, delay_level: level, waits }, &mut scratch.text)?;
+    // Copied, not kept: the body lies in the mapped log, from where a write that comes later may fail to read it.
+    let kept = Bytes::new();
+    let incoming = Incoming { record: &back, delay_level: level, waits: waits.then_some(&kept) };
+    let appended = state.intake.put(&incoming, &mut scratch.text)?;
     let size = appended.size as u64;
     state.stats.stored(&topic.topic_name, 1, size);
     let origin = properties.get(key::RETRY_TOPIC).unwrap_or_else(|| record.topic());

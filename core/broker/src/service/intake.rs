@@ -1,6 +1,7 @@
 //! The one way into the store: delay levels are applied, refusals of the store become answers
 //! (`HookUtils.handleScheduleMessage`, `SendMessageProcessor.handlePutMessageResult`).
 
+use bytes::Bytes;
 use mq_protocol::ResponseCode;
 use mq_protocol::message::{NewRecord, sys_flag};
 use mq_protocol::name::SCHEDULE_TOPIC;
@@ -24,8 +25,9 @@ pub(crate) struct Incoming<'a> {
     pub(crate) record: &'a NewRecord<'a>,
     /// What the record's properties say.
     pub(crate) delay_level: i32,
-    /// Whether it is answered only when it is on the disk, where senders wait for that.
-    pub(crate) waits: bool,
+    /// Given if it is answered only when it is on the disk: bytes that may be kept until then; the body is written from there
+    /// if it is a part of them.
+    pub(crate) waits: Option<&'a Bytes>,
 }
 
 impl Intake {
@@ -39,8 +41,10 @@ impl Intake {
     pub(crate) fn put(&self, incoming: &Incoming<'_>, text: &mut String) -> Result<Appended, Refusal> {
         let Incoming { record, delay_level, waits } = *incoming;
         let append = |record: &NewRecord<'_>| {
-            let appended =
-                if waits { self.store.append_until_flushed(record) } else { self.store.append(record) };
+            let appended = match waits {
+                Some(whole) => self.store.append_until_flushed(record, whole),
+                None => self.store.append(record),
+            };
             appended.map_err(refusal)
         };
         let half = record.sys_flag & sys_flag::TRANSACTION_ROLLBACK;
@@ -72,11 +76,14 @@ impl Intake {
     }
 
     /// Stores the messages of a batch, one after the other in the log; `waits` is as of [`Incoming`].
-    pub(crate) fn put_batch(&self, records: &[NewRecord<'_>], waits: bool) -> Result<Vec<Appended>, Refusal> {
-        let appended = if waits {
-            self.store.append_batch_until_flushed(records)
-        } else {
-            self.store.append_batch(records)
+    pub(crate) fn put_batch(
+        &self,
+        records: &[NewRecord<'_>],
+        waits: Option<&Bytes>,
+    ) -> Result<Vec<Appended>, Refusal> {
+        let appended = match waits {
+            Some(whole) => self.store.append_batch_until_flushed(records, whole),
+            None => self.store.append_batch(records),
         };
         appended.map_err(refusal)
     }

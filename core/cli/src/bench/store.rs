@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clap::Args;
 use mq_broker::WakeInside;
 use mq_protocol::id::body_crc;
@@ -143,16 +144,17 @@ impl Drop for Scratch {
 /// Tasks that append one message after the other and wait for the disk each time.
 async fn synced(store: &Store, size: usize, appenders: u32, limit: Duration) -> Result<Speed, Failure> {
     let (over, messages) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let body: Arc<[u8]> = vec![b'x'; size].into();
+    let body = Bytes::from(vec![b'x'; size]);
     let start = Instant::now();
     let tasks: Vec<_> = (0..appenders)
         .map(|number| {
             let (store, over, messages, body) =
-                (store.clone(), Arc::clone(&over), Arc::clone(&messages), Arc::clone(&body));
+                (store.clone(), Arc::clone(&over), Arc::clone(&messages), body.clone());
             tokio::spawn(async move {
                 let queue_id = i32::try_from(number % 8).unwrap_or(0);
                 while !over.load(Ordering::Relaxed) {
-                    let appended = store.append_until_flushed(&record(&body, queue_id)).map_err(failed)?;
+                    let appended =
+                        store.append_until_flushed(&record(&body, queue_id), &body).map_err(failed)?;
                     match store.flushed(appended.end).await {
                         FlushStatus::Flushed => messages.fetch_add(1, Ordering::Relaxed),
                         other => return Err(Failure::Failed(format!("a flush ended as {other:?}"))),

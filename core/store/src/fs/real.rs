@@ -1,14 +1,14 @@
 //! The file system of the machine.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, fcntl_lock, seek, statvfs};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev};
 
 use super::{DirEntry, DiskSpace, File, FileSystem, Mapping, OpenMode};
 
@@ -164,6 +164,25 @@ impl File for RealFile {
 
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
         self.0.write_all_at(data, at)
+    }
+
+    fn write_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        /// `IOV_MAX` of Linux.
+        const AT_ONCE: usize = 1024;
+        // Empty ones first, or a write of nothing could not be told from one that makes no progress.
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            match pwritev(&self.0, parts.get(..AT_ONCE).unwrap_or(parts), at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn begin_sync(&self, at: u64, length: u64) {

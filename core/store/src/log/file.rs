@@ -1,6 +1,6 @@
 //! One commit log file: fixed size, mapped, with disk blocks reserved before they are written.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,6 +165,11 @@ impl LogFile {
     /// Writes bytes behind what is published, for which blocks are reserved. The caller holds the append lock.
     pub(crate) fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.file()?.write_at(bytes, at)
+    }
+
+    /// As [`write_at`](LogFile::write_at), of parts one behind the other.
+    pub(crate) fn write_parts_at(&self, parts: &mut [IoSlice<'_>], at: u64) -> io::Result<()> {
+        self.file()?.write_parts_at(parts, at)
     }
 
     /// Lets the disk begin to write bytes of the file; a hint.

@@ -4,9 +4,10 @@
 //! write for the whole group spares a page fault for each of its pages, and the sync the work of taking every page out of the
 //! mapping again, which on a virtual machine costs more than the disk does.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::LogFile;
@@ -23,9 +24,55 @@ const MANY: usize = 64 << 10;
 
 /// The last bytes of the log, as far as they are not in the file. Lives behind the append lock.
 #[derive(Debug, Default)]
-pub(super) struct Stage {
+pub(super) struct Stage(Records);
+
+/// Records one behind the other. Bodies that can stay where they came from are not copied.
+#[derive(Debug, Default)]
+struct Records {
+    /// All but those bodies.
     bytes: Vec<u8>,
     used: usize,
+    /// Bodies, each with the place in `bytes` before which it belongs.
+    bodies: Vec<(usize, Bytes)>,
+    /// Of all together.
+    length: usize,
+}
+
+impl Records {
+    fn take(&mut self, length: usize) -> Option<&mut [u8]> {
+        let end = self.used.checked_add(length)?;
+        if self.bytes.len() < end {
+            self.bytes.resize(end.next_power_of_two(), 0);
+        }
+        let room = self.bytes.get_mut(self.used..end);
+        self.used = end;
+        self.length += length;
+        room
+    }
+
+    /// Writes all to the file, where it ends at `end` of the log.
+    fn write(&self, file: &LogFile, end: u64) -> io::Result<()> {
+        let at = || end - self.length as u64 - file.start;
+        if self.bodies.is_empty() {
+            let bytes = self.bytes.get(..self.used).unwrap_or_default();
+            return if bytes.is_empty() { Ok(()) } else { file.write_at(bytes, at()) };
+        }
+        let mut parts = Vec::with_capacity(2 * self.bodies.len() + 1);
+        let mut from = 0;
+        for (before, body) in &self.bodies {
+            parts.push(IoSlice::new(self.bytes.get(from..*before).unwrap_or_default()));
+            parts.push(IoSlice::new(body));
+            from = *before;
+        }
+        parts.push(IoSlice::new(self.bytes.get(from..self.used).unwrap_or_default()));
+        file.write_parts_at(&mut parts, at())
+    }
+
+    fn clear(&mut self) {
+        self.bodies.clear();
+        self.used = 0;
+        self.length = 0;
+    }
 }
 
 /// Where what waited is written to the file. Its lock is taken with the append lock held, and then kept without it: so whoever
@@ -35,8 +82,7 @@ pub(super) struct Outlet(Mutex<Out>);
 
 #[derive(Debug, Default)]
 struct Out {
-    bytes: Vec<u8>,
-    used: usize,
+    records: Records,
     /// Log position before which zeros were written ahead.
     padded: u64,
 }
@@ -58,30 +104,40 @@ impl Stage {
 
     /// Whether so many bytes more can wait now.
     pub(super) fn has_room(&self, length: u64) -> bool {
-        self.used as u64 + length <= CAPACITY as u64
+        self.0.length as u64 + length <= CAPACITY as u64
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.used == 0
+        self.0.length == 0
     }
 
     /// Whether so much waits that it should be written before the group is complete.
     pub(super) fn is_long(&self) -> bool {
-        self.used >= MANY
+        self.0.length >= MANY
     }
 
     /// Room for the next bytes, which wait from now on; `None` if there is not enough.
     pub(super) fn take(&mut self, length: u64) -> Option<&mut [u8]> {
-        let end = self.used.checked_add(usize::try_from(length).ok()?)?;
-        if end > CAPACITY {
+        if !self.has_room(length) {
             return None;
         }
-        if self.bytes.len() < end {
-            self.bytes.resize(end.next_power_of_two(), 0);
-        }
-        let room = self.bytes.get_mut(self.used..end);
-        self.used = end;
-        room
+        self.0.take(usize::try_from(length).ok()?)
+    }
+
+    /// Takes a record of `length` bytes of which `encode` writes all but the body, and returns before which of these bytes
+    /// that belongs; `false` if there is not enough room.
+    pub(super) fn take_around(
+        &mut self,
+        body: Bytes,
+        length: u64,
+        encode: impl FnOnce(&mut &mut [u8]) -> usize,
+    ) -> bool {
+        let start = self.0.used;
+        let Some(mut room) = self.take(length.saturating_sub(body.len() as u64)) else { return false };
+        let before = start + encode(&mut room);
+        self.0.length += body.len();
+        self.0.bodies.push((before, body));
+        true
     }
 
     /// Writes all that waits to the file, where it ends at `end` of the log, behind what is on its way already.
@@ -89,22 +145,18 @@ impl Stage {
     /// On an error it goes on waiting.
     pub(super) fn write_out(&mut self, outlet: &Outlet, file: &LogFile, end: u64) -> io::Result<()> {
         let _others_are_done = outlet.0.lock();
-        write(file, self.bytes.get(..self.used).unwrap_or_default(), end)?;
-        self.used = 0;
+        self.0.write(file, end)?;
+        self.0.clear();
         Ok(())
     }
 
     /// Takes all that waits, to be written without the append lock.
     pub(super) fn take_all<'a>(&mut self, outlet: &'a Outlet, file: &Arc<LogFile>, end: u64) -> Staged<'a> {
         let mut out = outlet.0.lock();
-        std::mem::swap(&mut out.bytes, &mut self.bytes);
-        out.used = std::mem::take(&mut self.used);
+        out.records.clear();
+        std::mem::swap(&mut out.records, &mut self.0);
         Staged { out, file: Arc::clone(file), end }
     }
-}
-
-fn write(file: &LogFile, bytes: &[u8], end: u64) -> io::Result<()> {
-    if bytes.is_empty() { Ok(()) } else { file.write_at(bytes, end - bytes.len() as u64 - file.start) }
 }
 
 impl Staged<'_> {
@@ -113,13 +165,15 @@ impl Staged<'_> {
     /// # Errors
     /// The disk refuses. It is lost then, so no sync may succeed any more.
     pub(crate) fn write(&mut self) -> Result<(), StoreError> {
-        let bytes = self.out.bytes.get(..self.out.used).unwrap_or_default();
-        write(&self.file, bytes, self.end).context("write to", self.file.path())
+        let written = self.out.records.write(&self.file, self.end);
+        // They hold buffers of connections.
+        self.out.records.bodies.clear();
+        written.context("write to", self.file.path())
     }
 
     /// Lets the disk begin with it; a hint.
     pub(crate) fn begin_sync(&self) {
-        let length = self.out.used as u64;
+        let length = self.out.records.length as u64;
         self.file.begin_sync(self.end - length - self.file.start, length);
     }
 
@@ -130,7 +184,7 @@ impl Staged<'_> {
     /// nobody else writes there while the outlet is locked. Only for speed: a disk that refuses this will refuse the sync.
     pub(crate) fn pad(&mut self) {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-        if self.out.used > SMALL_GROUP || self.end <= self.out.padded {
+        if self.out.records.length > SMALL_GROUP || self.end <= self.out.padded {
             return;
         }
         let mut at = self.end - self.file.start;
@@ -205,7 +259,7 @@ mod tests {
     fn what_is_told_at_once_comes_behind_what_waits_or_not_at_all() {
         let files = SimulatedFiles::new(1, Path::new("/store"));
         let store = Store::recover(config(&files)).unwrap();
-        store.append_until_flushed(&record(b"waits")).unwrap();
+        store.append_until_flushed(&record(b"waits"), &Bytes::new()).unwrap();
         files.refuse(Call::Write, "commitlog", EIO, 1);
         let error = store.append(&record(b"refused")).unwrap_err();
         assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
@@ -217,14 +271,42 @@ mod tests {
     fn long_records_and_more_than_fits_go_to_the_file() {
         let files = SimulatedFiles::new(2, Path::new("/store"));
         let store = Store::recover(config(&files)).unwrap();
-        let long = vec![1; CAPACITY];
-        store.append_until_flushed(&record(b"waits")).unwrap();
-        store.append_until_flushed(&record(&long)).unwrap();
+        let long = Bytes::from(vec![1; CAPACITY]);
+        store.append_until_flushed(&record(b"waits"), &Bytes::new()).unwrap();
+        store.append_until_flushed(&record(&long), &long).unwrap();
         // Does not fit behind the first, which so goes to the file before it.
-        let most = vec![2; CAPACITY / 2 + 1];
-        store.append_until_flushed(&record(&most)).unwrap();
-        store.append_until_flushed(&record(&most)).unwrap();
+        let most = Bytes::from(vec![2; CAPACITY / 2 + 1]);
+        store.append_until_flushed(&record(&most), &most).unwrap();
+        store.append_until_flushed(&record(&most), &most).unwrap();
         assert_eq!(found(store, &files), 3, "the last one waits, and is lost");
+    }
+
+    #[test]
+    fn bodies_that_are_kept_and_bodies_that_are_copied_stand_between_their_own_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig {
+            commit_log_file_size: 4 << 20,
+            flush_disk: FlushDisk::Sync,
+            ..StoreConfig::at(dir.path())
+        };
+        let store = Store::recover(config).unwrap();
+        let whole = Bytes::from_iter((0..2000_u32).map(|n| n as u8));
+        let body = |n: usize| whole.slice(n % 700..n);
+        // More of them than one call to the system takes, also empty ones.
+        for n in 0..1500 {
+            let kept = if n % 5 == 0 { Bytes::new() } else { whole.clone() };
+            store.append_until_flushed(&record(&body(n)), &kept).unwrap();
+            if n % 700 == 0 {
+                store.sync().unwrap();
+                assert!(whole.is_unique(), "{n}: nothing keeps it");
+            }
+        }
+        store.sync().unwrap();
+        for (n, entry) in store.queue_entries("T", 0, 0, 1500).into_iter().enumerate() {
+            let record = store.shared().log.record(entry.physical_offset).unwrap().unwrap();
+            assert_eq!((record.body(), record.properties()), (body(n), PROPERTIES), "{n}");
+        }
+        store.close().unwrap();
     }
 
     #[test]
@@ -235,8 +317,12 @@ mod tests {
         // Only what is reserved is written ahead.
         store.shared().log.prepare().unwrap();
         for n in 0..600 {
-            let append = if n % 3 == 0 { Store::append } else { Store::append_until_flushed };
-            append(&store, &record(&[3; 1000])).unwrap();
+            let body = Bytes::from_static(&[3; 1000]);
+            if n % 3 == 0 {
+                store.append(&record(&body)).unwrap();
+            } else {
+                store.append_until_flushed(&record(&body), &body).unwrap();
+            }
             if n % 5 == 0 {
                 store.sync().unwrap();
             }
