@@ -52,14 +52,29 @@ pub(crate) struct OffsetTable {
 }
 
 impl Offsets {
+    /// Reads the file. After an unclean stop no offset stays behind the end of its queue: with `ASYNC_FLUSH` a power cut may take
+    /// the last messages and leave what was committed of them, and the group would pass over as many new ones.
     pub(crate) fn load(store: &Store) -> Result<Offsets, BrokerError> {
         let file = SavedFile::new("consumerOffset.json", store.config("consumerOffset.json"));
         let saved: OffsetTable = file.load()?;
         let mut table = Table { version: saved.data_version, ..Table::default() };
+        let clean = store.status().recovery.clean;
         for (key, queues) in saved.offset_table {
             if let Some((topic, group)) = key.split_once('@') {
-                for (queue, offset) in queues {
-                    table.place(group, topic, queue).committed = Some(offset);
+                for (queue, saved) in queues {
+                    let end = if clean { i64::MAX } else { store.next_offset(topic, queue) };
+                    if saved > end {
+                        tracing::warn!(
+                            group,
+                            topic,
+                            queue,
+                            saved,
+                            end,
+                            "the messages behind the end are lost; the group goes on there"
+                        );
+                        table.dirty = true;
+                    }
+                    table.place(group, topic, queue).committed = Some(saved.min(end));
                 }
             }
         }
@@ -247,6 +262,51 @@ fn has_committed(queues: &BTreeMap<i32, Place>) -> bool {
 mod tests {
     use super::*;
     use mq_store::StoreConfig;
+
+    #[test]
+    fn after_an_unclean_stop_no_group_is_behind_the_end_of_its_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Store::open(StoreConfig::at(folder.path())).unwrap();
+        let store = open();
+        let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
+        let record = mq_protocol::message::NewRecord {
+            topic: "T",
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"",
+            body_crc: 0,
+            properties: "",
+        };
+        (0..3).for_each(|_| _ = store.append(&record).unwrap());
+        let offsets = Offsets::load(&store).unwrap();
+        for (topic, queue, offset) in [("T", 0, 5), ("T", 1, 1), ("T", 2, 0), ("gone", 0, 9)] {
+            offsets.commit("g", topic, queue, offset);
+        }
+        offsets.commit("other", "T", 0, 2);
+        offsets.save_if_changed().unwrap();
+        let found = |store: &Store| {
+            let offsets = Offsets::load(store).unwrap();
+            let places = [("g", "T", 0), ("g", "T", 1), ("g", "T", 2), ("g", "gone", 0), ("other", "T", 0)];
+            offsets.save_if_changed().unwrap();
+            places.map(|(group, topic, queue)| offsets.get(group, topic, queue).unwrap())
+        };
+        store.close().unwrap();
+        let store = open();
+        assert_eq!(found(&store), [5, 1, 0, 9, 2], "as they were saved");
+        store.kill();
+        drop(store);
+        let store = open();
+        assert_eq!(found(&store), [3, 0, 0, 0, 2]);
+        store.close().unwrap();
+        // And so they were saved.
+        assert_eq!(found(&open()), [3, 0, 0, 0, 2]);
+    }
 
     #[test]
     fn what_could_not_be_saved_is_saved_at_the_next_turn() {
