@@ -21,7 +21,7 @@ fn config(root: &Path) -> StoreConfig {
         consume_queue_file_size: 20 * 30,
         index_slots: 20,
         index_entries: 100,
-        ..StoreConfig::at(root)
+        ..common::config(root)
     }
 }
 

@@ -32,7 +32,7 @@ fn simulated(seed: u64) -> (SimulatedFiles, StoreConfig) {
         flush_consume_queue_interval: Duration::from_millis(5),
         clean_resource_interval: Duration::from_millis(20),
         file_system: Arc::new(files.clone()),
-        ..StoreConfig::at(root)
+        ..common::config(root)
     };
     (files, config)
 }

@@ -27,7 +27,7 @@ fn simulated() -> (SimulatedFiles, StoreConfig) {
         index_entries: 2000,
         flush_consume_queue_interval: Duration::from_millis(5),
         file_system: Arc::new(files.clone()),
-        ..StoreConfig::at(root)
+        ..common::config(root)
     };
     (files, config)
 }

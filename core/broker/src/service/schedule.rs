@@ -290,6 +290,7 @@ mod tests {
                 commit_log_file_size: 64 << 10,
                 index_enable: false,
                 file_system: Arc::new(files.clone()),
+                delete_when: Vec::new(),
                 ..StoreConfig::at("/store")
             };
             let levels = || DelayLevels::parse("1s").unwrap();

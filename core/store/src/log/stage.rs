@@ -218,6 +218,7 @@ mod tests {
             commit_log_file_size: 4 << 20,
             flush_disk: FlushDisk::Sync,
             file_system: Arc::new(files.clone()),
+            delete_when: Vec::new(),
             ..StoreConfig::at("/store")
         }
     }

@@ -44,6 +44,8 @@ pub fn config(root: &Path) -> StoreConfig {
         consume_queue_file_size: 20 * 50,
         index_slots: 100,
         index_entries: 1000,
+        // Tests do the same at any hour of the day.
+        delete_when: Vec::new(),
         ..StoreConfig::at(root)
     }
 }
@@ -162,6 +164,8 @@ pub fn vector(name: &str, root: &Path) -> (serde_json::Value, StoreConfig) {
             expected["settings"]["messageDelayLevel"].as_str().unwrap(),
         )
         .unwrap(),
+        // As old as the checkout, and not to be deleted.
+        delete_when: Vec::new(),
         ..StoreConfig::at(root)
     };
     (expected, config)
