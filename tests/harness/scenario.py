@@ -97,9 +97,11 @@ class World:
         group: str,
         subscriptions: dict[str, str],
         behaviour: dict[str, Any] | None = None,
+        client_settings: dict[str, str] | None = None,
+        namesrv: str | None = None,
         **settings: str,
     ) -> Iterator[Inbox]:
-        with self.client(language) as (runner, client):
+        with self.client(language, namesrv, **(client_settings or {})) as (runner, client):
             handle = self.name("consumer")
             runner.call(
                 "consumer.open",
@@ -118,10 +120,15 @@ class World:
 
     @contextmanager
     def puller(
-        self, language: str, group: str, subscriptions: dict[str, str] | None = None, **settings: str
+        self,
+        language: str,
+        group: str,
+        subscriptions: dict[str, str] | None = None,
+        namesrv: str | None = None,
+        **settings: str,
     ) -> Iterator[Puller]:
         """A pull consumer, subscribed or yet without queues."""
-        with self.client(language) as (runner, client):
+        with self.client(language, namesrv) as (runner, client):
             handle = self.name("puller")
             opened: dict[str, Any] = {"client": client, "group": group, "settings": settings}
             runner.call(

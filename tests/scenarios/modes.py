@@ -5,10 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from contextlib import ExitStack
+from typing import Any
 
+from tests.harness.broker import OurBroker, create_topic
 from tests.harness.runner import RunnerError, body_of, message
 from tests.harness.scenario import Inbox, World, scenario
+from tests.interop import remoting
 from tests.scenarios.consuming import EVERYWHERE, send_all
+from tests.scenarios.trouble import OURS, wait_until
+
+DELETE_EXPIRED_COMMITLOG = 329
+GET_MIN_OFFSET = 31
 
 
 def in_order(inbox: Inbox, per_queue: int, queues: int) -> None:
@@ -71,6 +78,34 @@ def orderly_handed_over(world: World, language: str) -> None:
                 assert numbers == sorted(numbers), numbers
 
 
+@scenario("Ordered messages that fail rest, then go to the dead letters", brokers=EVERYWHERE)
+def orderly_gives_up(world: World, language: str) -> None:
+    """A failed message comes again before the next one, after the pause that is set, and no oftener than is set."""
+    topic, group = world.topic(queues=1), world.name("group")
+    send_all(world, language, topic, [b"first", b"second"], tag="t", keys=["k"])
+    settings = {"consume_mode": "orderly", "consume_from_where": "first", "max_reconsume_times": "2"}
+    settings["suspend_current_queue_time"] = "200ms"
+    with world.consumer(language, group, {topic: "*"}, {"always_later": True}, **settings) as inbox:
+        began = time.monotonic()
+        came = [(body_of(got), got["delivery_attempt"]) for got in (inbox.take() for _ in range(6))]
+        assert came == [(body, attempt) for body in (b"first", b"second") for attempt in (1, 2, 3)], came
+        # Two rests of each message before the last delivery; a machine can only add to them.
+        assert time.monotonic() - began >= 0.75
+        with world.client(language) as (runner, client):
+            ask = {"client": client, "group": group, "max": 10}
+            found: list[dict[str, Any]] = []
+            deadline = time.monotonic() + 30
+            while len(found) < 2:
+                assert time.monotonic() < deadline, f"dead letters are missing: {found}"
+                found = runner.call("dead_letters.read", **ask)["messages"]
+        assert [body_of(letter) for letter in found] == [b"first", b"second"], found
+        for letter, got in zip(found, [inbox.messages[0], inbox.messages[3]]):
+            properties = letter["properties"]
+            assert properties["RETRY_TOPIC"] == topic and letter["tag"] == "t" and letter["keys"] == ["k"], letter
+            assert properties["ORIGIN_MESSAGE_ID"] == got["offset_message_id"], (letter, got)
+        inbox.expect_quiet(0.5)
+
+
 @scenario("Broadcasting", brokers=EVERYWHERE)
 def broadcasting(world: World, language: str) -> None:
     """Every member gets every message; offsets stay in a folder of the user, from where a later member goes on."""
@@ -101,6 +136,63 @@ def consume_from_where(world: World, language: str) -> None:
     early = {"consume_from_where": "timestamp", "consume_timestamp": hour}
     with world.consumer(language, world.name("group"), {topic: "*"}, **early) as inbox:
         inbox.wait_for({b"old"})
+
+
+@scenario("Where a new group begins in an old topic", together=True, brokers=OURS)
+def old_beginnings(world: World) -> None:
+    """Where first messages are gone, brokers let a new group begin as it wants: at the first, at a time, at the end."""
+    conf = {"mappedFileSizeCommitLog": str(128 << 10), "fileReservedTime": "0", "cleanResourceInterval": "100"}
+    broker = OurBroker(world._logs / "old.log", conf)
+    try:
+        create_topic(broker.namesrv, "old", 1)
+        with world.producer(world.languages[0], broker.namesrv) as (runner, producer):
+            load = {"topic": "old", "count": 300, "size": 1000, "mode": "sync", "window": 1}
+            assert runner.call("send_load", producer=producer, **load)["failed"] == 0
+            assert remoting.call(broker.broker, DELETE_EXPIRED_COMMITLOG).code == 0
+
+            def first() -> int:
+                answer = remoting.call(broker.broker, GET_MIN_OFFSET, {"topic": "old", "queueId": "0"})
+                return int(answer.ext["offset"])
+
+            wait_until(lambda: first() > 0, "old files are deleted")
+            moment = int(time.time() * 1000) + 2
+            wait_until(lambda: time.time() * 1000 > moment, "the clock goes on")
+            recent = runner.call("send", producer=producer, message=message("old", b"recent"), mode="sync")["receipt"]
+            assert recent["queue_offset"] == 300, recent
+        newest = recent["queue_offset"]
+        for language in world.languages:
+            for begin, expected in (("first", first()), ("timestamp", 300), ("last", None)):
+                settings = {"consume_from_where": begin, "consume_timestamp": str(moment)}
+                groups = [world.name("group"), world.name("group")]
+                with (
+                    world.consumer(language, groups[0], {"old": "*"}, namesrv=broker.namesrv, **settings) as inbox,
+                    world.puller(language, groups[1], {"old": "*"}, namesrv=broker.namesrv, **settings) as puller,
+                    world.producer(language, broker.namesrv) as (runner, producer),
+                ):
+                    if expected is not None:
+                        assert inbox.take()["queue_offset"] == expected, (language, begin, inbox.messages)
+                        while not (found := puller.poll()):
+                            continue
+                        assert found[0]["queue_offset"] == expected, (language, begin, found)
+                        continue
+                    # It begins behind what was there when it looked, so one of these is its first.
+                    before = newest
+                    pushed: list[int] = []
+                    pulled: list[int] = []
+                    deadline = time.monotonic() + 60
+                    while not pushed or not pulled:
+                        assert time.monotonic() < deadline, (language, pushed, pulled)
+                        probe = message("old", b"probe")
+                        sent = runner.call("send", producer=producer, message=probe, mode="sync")
+                        newest = sent["receipt"]["queue_offset"]
+                        pulled += [got["queue_offset"] for got in puller.poll(timeout=100)]
+                        try:
+                            pushed.append(inbox.take(0.1)["queue_offset"])
+                        except TimeoutError:
+                            continue
+                    assert min(pushed + pulled) > before, (language, before, pushed, pulled)
+    finally:
+        broker.stop()
 
 
 @scenario("Batches of messages to the listener")
@@ -196,6 +288,44 @@ def in_flight_bound(world: World, language: str) -> None:
         inbox.wait_for(bodies)
         # 12 messages of 200 ms, two at a time: the last one cannot have started before five rounds were over.
         assert time.monotonic() - began >= 0.9
+
+
+@scenario("A listener call that takes too long has failed", brokers=OURS)
+def listener_timeout(world: World, language: str) -> None:
+    """After the time limit the message comes again, whatever the call answers later, until it is a dead letter."""
+    topic, group = world.topic(queues=1), world.name("group")
+    settings = {"consume_timeout": "200ms", "max_reconsume_times": "1"}
+    with world.consumer(language, group, {topic: "*"}, {"delay": 700}, **settings) as inbox:
+        send_all(world, language, topic, [b"slow"])
+        assert [inbox.take()["delivery_attempt"] for _ in range(2)] == [1, 2]
+        with world.consumer(language, world.name("group"), {f"%DLQ%{group}": "*"}) as dead:
+            dead.wait_for({b"slow"})
+        inbox.expect_quiet(0.3)
+
+
+@scenario("Messages a second, and calls at a time, up to a bound", brokers=OURS)
+def pace_and_calls(world: World, language: str) -> None:
+    """The listeners get messages no faster than is set; their calls become more while there is work, up to the most."""
+    topic = world.topic(queues=2)
+    send_all(world, language, topic, [b"%d" % number for number in range(12)])
+    start = {"consume_from_where": "first"}
+    with world.consumer(language, world.name("group"), {topic: "*"}, max_messages_per_second="15", **start) as inbox:
+        first = inbox.take()
+        began = time.monotonic()
+        while len(inbox.messages) < 12:
+            inbox.take()
+        # Eleven pauses of 67 ms, less what may be caught up after the first one.
+        assert time.monotonic() - began >= 0.4, first
+    most = 1 if language == "php" else 3
+    stuck = {"hang": True, "async": language in ("python", "node", "dotnet")}
+    threads = {"consume_thread_min": "1", "consume_thread_max": "3", "close_timeout": "10ms"}
+    try:
+        with world.consumer(language, world.name("group"), {topic: "*"}, stuck, **threads, **start) as inbox:
+            for _ in range(most):
+                inbox.take()
+            inbox.expect_quiet(0.5)
+    except RunnerError as error:
+        assert error.code == "TIMEOUT", error
 
 
 @scenario("Dead letters are read and sent again")

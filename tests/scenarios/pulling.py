@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from contextlib import ExitStack
 
 from tests.harness.runner import RunnerError, body_of, message
 from tests.harness.scenario import Puller, World, scenario
+from tests.interop import remoting
 from tests.scenarios.consuming import EVERYWHERE, send_all
+from tests.scenarios.trouble import refused
 
 FROM_FIRST = {"consume_from_where": "first"}
 
@@ -107,3 +111,98 @@ def pull_shared(world: World, language: str) -> None:
         with world.puller(language, group, {topic: "*"}):
             wait_for_queues(stays, 2)
         wait_for_queues(stays, 4)
+
+
+@scenario("Pull consumer: several topics, commits by themselves and by hand", brokers=EVERYWHERE)
+def pull_topics(world: World, language: str) -> None:
+    """One consumer has two topics, subscribed or assigned; what polls gave is committed by itself, or by hand alone."""
+    one, two, group = world.topic(queues=1), world.topic(queues=2), world.name("group")
+    bodies = {b"one", b"two"}
+    for topic, body in [(one, b"one"), (two, b"two")]:
+        send_all(world, language, topic, [body], tag="t")
+    settings = {**FROM_FIRST, "auto_commit": "false"}
+    for commit in (False, True):  # what was not committed comes again
+        with world.puller(language, group, {one: "t", two: "t || u"}, **settings) as puller:
+            found = puller.collect(bodies)
+            assert {(got["topic"], body_of(got)) for got in found} == {(one, b"one"), (two, b"two")}, found
+            if commit:
+                puller.call("commit")
+    settings = {**FROM_FIRST, "auto_commit": "true", "auto_commit_interval": "50ms"}
+    with world.puller(language, group, {one: "*", two: "*"}, **settings) as puller:
+        assert puller.poll(timeout=300) == []
+        send_all(world, language, one, [b"more"])
+        assert [got["queue_offset"] for got in puller.collect({b"more"})] == [1]
+        (queue,) = puller.call("queues", topic=one)["queues"]
+        deadline = time.monotonic() + 30
+        while puller.call("committed", queue=queue)["offset"] != 2:
+            assert time.monotonic() < deadline, "nothing is committed"
+            assert puller.poll(timeout=50) == []
+    with world.puller(language, world.name("group"), **FROM_FIRST) as puller:
+        queues = [queue for topic in (one, two) for queue in puller.call("queues", topic=topic)["queues"]]
+        assert len(queues) == 3, queues
+        puller.call("assign", queues=queues)
+        found = puller.collect({*bodies, b"more"})
+        assert {got["topic"] for got in found} == {one, two}, found
+
+
+@scenario("Pull consumer: a place by time", brokers=EVERYWHERE)
+def pull_by_time(world: World, language: str) -> None:
+    """A time between two messages is the place of the later one; one before all is the begin, one after all the end."""
+    topic = world.topic(queues=1)
+    receipts = []
+    with world.puller(language, world.name("group")) as puller, world.producer(language) as (runner, producer):
+        (queue,) = puller.call("queues", topic=topic)["queues"]
+        puller.call("assign", queues=[queue])
+        puller.call("seek", queue=queue, to="begin")
+        times: list[int] = []
+        for number in range(4):
+            sent = {"message": message(topic, b"%d" % number), "mode": "sync"}
+            receipts.append(runner.call("send", producer=producer, **sent)["receipt"])
+            times += [got["store_timestamp"] for got in puller.collect({b"%d" % number})]
+            deadline = time.monotonic() + 30
+            while time.time() * 1000 <= times[-1] + 1:
+                assert time.monotonic() < deadline
+        for timestamp, offset in [(times[0] - 5000, 0), (times[1] + 1, 2), (times[2], 2), (times[3], 3)]:
+            assert puller.call("offset_for_time", queue=queue, timestamp=timestamp)["offset"] == offset, times
+            puller.call("seek", queue=queue, to={"time": timestamp})
+            found = puller.collect({b"3"})
+            assert [got["queue_offset"] for got in found] == list(range(offset, 4)), (timestamp, times, found)
+        puller.call("seek", queue=queue, to={"time": times[3] + 3_600_000})
+        assert puller.poll(timeout=200) == []
+
+
+@scenario("How queues are divided is a setting")
+def allocation(world: World, language: str) -> None:
+    """In blocks, in turns, by a ring of hashes or as each member is told: all queues have one owner."""
+    strategies = {
+        "AVG": [[0, 1], [2, 3]],
+        "AVG_BY_CIRCLE": [[0, 2], [1, 3]],
+        "CONSISTENT_HASH": None,
+        "CONFIG": [[0], [1, 2, 3]],
+    }
+    (broker,) = remoting.cluster(world.namesrv)
+    for strategy, expected in strategies.items():
+        topic, group = world.topic(queues=4), world.name("group")
+        settings = {"allocate_strategy": strategy, "rebalance_interval": "100ms"}
+        with ExitStack() as stack:
+            pullers = []
+            for named in ("0", "1-3"):
+                if strategy == "CONFIG":
+                    settings["allocate_queues"] = f"{topic}:{broker}:{named}"
+                pullers.append(stack.enter_context(world.puller(language, group, {topic: "*"}, **settings)))
+            deadline = time.monotonic() + 60
+            while True:
+                shares = sorted(
+                    sorted(queue["queue_id"] for queue in puller.call("assignment")["queues"]) for puller in pullers
+                )
+                if shares == expected or (expected is None and sorted(itertools.chain(*shares)) == [0, 1, 2, 3]):
+                    break
+                assert time.monotonic() < deadline, (strategy, shares)
+                for puller in pullers:
+                    puller.poll(timeout=20)
+    with world.client(language) as (runner, client):
+        opened = {"op": "pull.open", "consumer": "c", "client": client, "group": "g", "subscriptions": {topic: "*"}}
+        for strategy, word in [("CONFIG", "allocate_queues"), ("MACHINE_ROOM", "machine_rooms"), ("FAIR", "CIRCLE")]:
+            refused(runner, "CONFIG", word, **opened, settings={"allocate_strategy": strategy})
+        wrong = {"allocate_strategy": "CONFIG", "allocate_queues": f"{topic}:{broker}:3-1"}
+        refused(runner, "CONFIG", "3-1", **opened, settings=wrong)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 from pathlib import Path
 
 from tests.harness.broker import create_topic
 from tests.harness.runner import RunnerError, message
 from tests.harness.scenario import Inbox, World, scenario
+from tests.scenarios.trouble import OURS, refused
 
 EVERYWHERE = ("libmq", "apache-5.5.0", "apache-4.9.7")
 
@@ -191,6 +193,59 @@ def send_retried(world: World, language: str) -> None:
                 assert error.code == "TIMEOUT" and error.fields["retryable"], error.fields
             else:
                 raise AssertionError("a send without an answer was reported as sent")
+
+
+@scenario("When a send is repeated is a setting", brokers=OURS)
+def send_settings(world: World, language: str) -> None:
+    """Codes after which a send is repeated, and how often; NameServers that are away; no wait for the disk."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        away = f"127.0.0.1:{free.getsockname()[1]}"
+    with world.own_broker(language) as (runner, broker, address):
+        runner.call("broker.create_topic", broker=broker, topic="Set", queues=1)
+        send = {"op": "send", "message": message("Set", b"x", wait_store=False), "mode": "sync"}
+        fault = {"op": "broker.fault", "broker": broker, "kind": "fail", "request": "SEND_MESSAGE_V2", "times": 1}
+        with world.producer(language, f"{away};{address}", retry_response_codes="13") as (_, producer):
+            runner.call(**send, producer=producer)
+            runner.call(**fault, code="MESSAGE_ILLEGAL")
+            assert runner.call(**send, producer=producer)["receipt"]["queue_offset"] == 1
+            runner.call(**fault, code="SYSTEM_BUSY")
+            refused(runner, "THROTTLED", **send, producer=producer)
+        with world.producer(language, address, retry_times_when_send_failed="0") as (_, producer):
+            runner.call(**send, producer=producer)
+            runner.call(**fault, code="SYSTEM_BUSY")
+            refused(runner, "THROTTLED", **send, producer=producer)
+        first = {"consume_from_where": "first"}
+        with world.consumer(language, "all", {"Set": "*"}, namesrv=f"{away};{address}", **first) as inbox:
+            assert [inbox.take()["properties"]["WAIT"] for _ in range(3)] == ["false"] * 3
+
+
+@scenario("A window of messages that is full", brokers=OURS)
+def full_window(world: World, language: str) -> None:
+    """More than the window allows wait, or fail at once with QUEUE_FULL, as the producer is set."""
+    with world.own_broker(language) as (runner, broker, address):
+        runner.call("broker.create_topic", broker=broker, topic="Full", queues=1)
+        load = {"op": "send_load", "topic": "Full", "count": 6, "size": 10, "mode": "async", "window": 6}
+        for wait, at_least in (("true", 6), ("false", 2)):
+            with world.producer(language, address, max_in_flight="2", wait_when_full=wait) as (_, producer):
+                runner.call("send", producer=producer, message=message("Full", b"x"), mode="sync")
+                fault = {"kind": "delay", "request": "SEND_MESSAGE_V2", "times": 2, "delay": 600}
+                runner.call("broker.fault", broker=broker, **fault)
+                done = runner.call(**load, producer=producer)
+                assert done["sent"] >= at_least and done["sent"] + done["failed"] == 6, done
+                assert (done["failed"] > 0) == (wait == "false"), done
+                runner.call("broker.clear_faults", broker=broker)
+
+
+@scenario("IPv6", brokers=OURS)
+def over_ipv6(world: World, language: str) -> None:
+    """A broker and a NameServer at an IPv6 address are sent to and consumed from."""
+    with world.own_broker(language, bindAddress="::1") as (runner, broker, address):
+        assert address.startswith("[::1]:"), address
+        runner.call("broker.create_topic", broker=broker, topic="Six", queues=1)
+        with world.consumer(language, "six", {"Six": "*"}, namesrv=address) as inbox:
+            with world.producer(language, address) as (_, producer):
+                sent = runner.call("send", producer=producer, message=message("Six", b"six"), mode="sync")["receipt"]
+            assert inbox.take()["offset_message_id"] == sent["offset_message_id"]
 
 
 @scenario("Compression by choice", brokers=EVERYWHERE)

@@ -49,7 +49,8 @@ impl Producer {
             pump: Pump::new(),
             window: Window::new(config.async_send_max, config.async_send_max_bytes),
             calls: Arc::default(),
-            width: config.max_in_flight,
+            // Those for which the window has no room are refused by it, not kept waiting here, if that is the setting.
+            width: if config.wait_when_full { config.max_in_flight } else { usize::MAX },
             send_timeout: config.send_timeout,
             close_timeout: config.close_timeout,
             closing: tokio::sync::Mutex::new(false),

@@ -82,6 +82,33 @@ fn sends_under_way_are_bounded_until_they_are_polled() {
 }
 
 #[test]
+fn a_full_window_refuses_or_keeps_waiting_as_it_is_set() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = Config::new();
+    config.set("namesrv", &silent.local_addr().unwrap().to_string()).unwrap();
+    let client = Client::new(&config, "RUST").unwrap();
+    for (wait, refused) in [("false", 3), ("true", 0)] {
+        let mut config = Config::new();
+        for (name, value) in [("max_in_flight", "2"), ("wait_when_full", wait), ("close_timeout", "0")] {
+            config.set(name, value).unwrap();
+        }
+        let producer = client.producer(&config).unwrap();
+        let queue = Queue::new();
+        for tag in 0..5 {
+            producer.send_async(message(), Some(LONG), &queue, tag).unwrap();
+        }
+        // The first two wait for an answer that does not come, until they are cut.
+        for (tag, result) in completions(&queue, refused) {
+            assert!(tag >= 2 && result.unwrap_err().code() == ErrorCode::QueueFull, "{tag}");
+        }
+        assert!(queue.is_empty());
+        assert_eq!(producer.close(None).unwrap_err().code(), ErrorCode::Timeout);
+        assert_eq!(completions(&queue, 5 - refused).len(), 5 - refused);
+    }
+    client.close(None).unwrap();
+}
+
+#[test]
 fn a_cancelled_send_gets_one_event() {
     let (client, producer) = lonely();
     let queue = Queue::new();

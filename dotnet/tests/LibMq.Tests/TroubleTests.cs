@@ -48,6 +48,70 @@ namespace LibMq.Tests
         }
 
         [Test]
+        public async Task TypedOptionsAreSettings()
+        {
+            var wrong = TimeSpan.FromDays(365);
+            await Check.Throws<MqConfigException>(() => new MqClient(new ClientOptions { Namesrv = Broker.Address, RequestTimeout = wrong }), "request_timeout");
+            await Check.Throws<MqConfigException>(() => new MqClient(new ClientOptions { Namesrv = Broker.Address, ConnectTimeout = wrong }), "connect_timeout");
+            foreach (var (options, name) in new[]
+            {
+                (new ProducerOptions { SendTimeout = wrong }, "send_timeout"),
+                (new ProducerOptions { RetryTimesWhenSendFailed = -1 }, "retry_times_when_send_failed"),
+                (new ProducerOptions { CompressBodyOver = -1 }, "compress_body_over"),
+                (new ProducerOptions { MaxMessageSize = 0 }, "max_message_size"),
+                (new ProducerOptions { MaxInFlight = 0 }, "max_in_flight"),
+            })
+            {
+                await Check.Throws<MqConfigException>(() => Client.CreateProducer(options), name);
+            }
+            foreach (var (options, name) in new[]
+            {
+                (new PushConsumerOptions { MessageModel = MessageModel.Broadcasting }, "offset_dir"),
+                (new PushConsumerOptions { ConsumeMode = (ConsumeMode)7 }, "consume_mode"),
+                (new PushConsumerOptions { ConsumeFromWhere = (ConsumeFromWhere)7 }, "consume_from_where"),
+                (new PushConsumerOptions { ConsumeMessageBatchMaxSize = 0 }, "consume_message_batch_max_size"),
+                (new PushConsumerOptions { MaxConcurrency = 0 }, "consume_thread_max"),
+                (new PushConsumerOptions { MaxReconsumeTimes = -2 }, "max_reconsume_times"),
+            })
+            {
+                options.Group = Name("group");
+                options.Subscriptions[Topic] = "*";
+                await Check.ThrowsAsync<MqConfigException>(() => Client.CreatePushConsumerAsync(options, _ => ConsumeResult.Success), name);
+            }
+            foreach (var (options, name) in new[]
+            {
+                (new PullConsumerOptions { AutoCommitInterval = wrong }, "auto_commit_interval"),
+                (new PullConsumerOptions { ConsumeFromWhere = (ConsumeFromWhere)7 }, "consume_from_where"),
+            })
+            {
+                options.Group = Name("group");
+                await Check.ThrowsAsync<MqConfigException>(() => Client.CreatePullConsumerAsync(options), name);
+            }
+            // And those that are right: one namespace, in order, from the first message on.
+            await using var client = new MqClient(new ClientOptions { Namesrv = Broker.Address, Namespace = "blue", InstanceName = "typed" });
+            await using var producer = client.CreateProducer(new ProducerOptions { Group = Name("senders"), MaxInFlight = 5 });
+            Broker.CreateTopic("blue%" + Topic, 1);
+            await producer.SendAsync(new Message(Topic, new byte[] { 1 }));
+            var inbox = new Inbox<MessageView>();
+            var orderly = new PushConsumerOptions
+            {
+                Group = Name("group"),
+                Subscriptions = { [Topic] = "*" },
+                ConsumeMode = ConsumeMode.Orderly,
+                MessageModel = MessageModel.Clustering,
+                ConsumeFromWhere = ConsumeFromWhere.First,
+                ConsumeMessageBatchMaxSize = 4,
+            };
+            await using var consumer = await client.CreatePushConsumerAsync(orderly, message =>
+            {
+                inbox.Add(message);
+                return message.DeliveryAttempt < 2 ? ConsumeResult.Suspend(TimeSpan.FromMilliseconds(20)) : ConsumeResult.Success;
+            });
+            var messages = await inbox.TakeAsync(2);
+            Check.Equal(Topic, messages[1].Topic, "the topic without its namespace");
+        }
+
+        [Test]
         public async Task BadNamesAreRefused()
         {
             foreach (var group in new[] { "", "with space", new string('g', 256) })

@@ -157,9 +157,14 @@ void pull_seek(const cJSON *request, struct answer *answer) {
     mq_pull_consumer *consumer = consumer_of(request, answer);
     const cJSON *queue = list(request, "queue");
     const char *to = text(request, "to");
-    int32_t whence = to == NULL ? MQ_SEEK_OFFSET : strcmp(to, "begin") == 0 ? MQ_SEEK_BEGIN : MQ_SEEK_END;
+    const cJSON *time = cJSON_GetObjectItemCaseSensitive(list(request, "to"), "time");
+    int32_t whence = time != NULL                ? MQ_SEEK_TIME
+                     : to == NULL                ? MQ_SEEK_OFFSET
+                     : strcmp(to, "begin") == 0 ? MQ_SEEK_BEGIN
+                                                 : MQ_SEEK_END;
+    int64_t value = time != NULL ? number(list(request, "to"), "time", 0) : number(request, "to", 0);
     if (consumer != NULL) {
-        failed(answer, mq_pull_consumer_seek(consumer, PARTS(queue), whence, number(request, "to", 0)));
+        failed(answer, mq_pull_consumer_seek(consumer, PARTS(queue), whence, value));
     }
 }
 

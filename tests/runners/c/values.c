@@ -162,6 +162,9 @@ mq_message *message_of(const cJSON *fields, const char *topic, struct answer *an
     if (error == NULL && list(fields, "delay_level") != NULL) {
         error = mq_message_set_delay_level(message, (int32_t)number(fields, "delay_level", 0));
     }
+    if (error == NULL && cJSON_IsFalse(list(fields, "wait_store"))) {
+        error = mq_message_set_wait_store(message, 0);
+    }
     if (failed(answer, error)) {
         mq_message_free(message);
         return NULL;

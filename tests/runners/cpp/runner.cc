@@ -78,6 +78,7 @@ libmq::Message message(const json& fields, const std::string& topic) {
   for (const auto& [name, value] : properties.items()) made.property(name, value.get<std::string>());
   if (fields.contains("message_group")) made.message_group(fields["message_group"].get<std::string>());
   made.delay_level(fields.value("delay_level", 0U));
+  made.wait_store(fields.value("wait_store", true));
   return made;
 }
 
@@ -97,6 +98,10 @@ json receipt(const libmq::SendReceipt& made) { return {{"receipt", plain_receipt
 libmq::MessageQueue queue(const json& fields) {
   return {fields.at("topic").get<std::string>(), fields.at("broker_name").get<std::string>(),
           fields.at("queue_id").get<std::int32_t>()};
+}
+
+std::chrono::system_clock::time_point time_of(const json& millis) {
+  return std::chrono::system_clock::time_point(std::chrono::milliseconds(millis.get<std::int64_t>()));
 }
 
 std::vector<libmq::MessageQueue> queues(const json& list) {
@@ -535,15 +540,15 @@ class Runner {
       const auto& to = request.at("to");
       if (to.is_number()) {
         consumer.seek(queue(request.at("queue")), to.get<std::int64_t>());
+      } else if (to.is_object()) {
+        consumer.seek_to_time(queue(request.at("queue")), time_of(to.at("time")));
       } else if (to == "begin") {
         consumer.seek_to_begin(queue(request.at("queue")));
       } else {
         consumer.seek_to_end(queue(request.at("queue")));
       }
     } else if (op == "offset_for_time") {
-      const std::chrono::system_clock::time_point time(
-          std::chrono::milliseconds(request.at("timestamp").get<std::int64_t>()));
-      return {{"offset", consumer.offset_for_time(queue(request.at("queue")), time)}};
+      return {{"offset", consumer.offset_for_time(queue(request.at("queue")), time_of(request.at("timestamp")))}};
     } else if (op == "pause") {
       consumer.pause(queues(request.at("queues")));
     } else if (op == "resume") {

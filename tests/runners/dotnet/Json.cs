@@ -58,6 +58,7 @@ internal static class Json
             Tag = json.OptionalText("tag"),
             MessageGroup = json.OptionalText("message_group"),
             DelayLevel = json.Number("delay_level") ?? 0,
+            WaitStore = !json.TryGetProperty("wait_store", out var wait) || wait.GetBoolean(),
         };
         if (json.TryGetProperty("keys", out var keys) && keys.ValueKind == JsonValueKind.Array)
         {

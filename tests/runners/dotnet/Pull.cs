@@ -94,6 +94,11 @@ internal static class Pull
         {
             return consumer.SeekAsync(request.Queue(), to.GetInt64());
         }
+        if (to.ValueKind == JsonValueKind.Object)
+        {
+            var time = DateTimeOffset.FromUnixTimeMilliseconds(to.GetProperty("time").GetInt64());
+            return consumer.SeekToTimeAsync(request.Queue(), time);
+        }
         return to.GetString() == "begin" ? consumer.SeekToBeginAsync(request.Queue()) : consumer.SeekToEndAsync(request.Queue());
     }
 }

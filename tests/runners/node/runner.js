@@ -26,8 +26,9 @@ function handle(map, name, kind) {
   return found
 }
 
-function toMessage({ topic, body, tag, keys, properties, message_group: messageGroup, delay_level: delayLevel }, otherTopic) {
-  return { topic: otherTopic ?? topic, body: Buffer.from(body, 'base64'), tag, keys, properties, messageGroup, delayLevel }
+function toMessage(fields, otherTopic) {
+  const { topic, body, tag, keys, properties, message_group: messageGroup, delay_level: delayLevel, wait_store: waitStore } = fields
+  return { topic: otherTopic ?? topic, body: Buffer.from(body, 'base64'), tag, keys, properties, messageGroup, delayLevel, waitStore }
 }
 
 function toQueue({ topic, broker_name: brokerName, queue_id: queueId }) {
@@ -271,7 +272,7 @@ const OPS = {
   },
 
   async 'pull.seek'({ consumer, queue, to }) {
-    await handle(pullers, consumer, 'consumer').seek(toQueue(queue), to)
+    await handle(pullers, consumer, 'consumer').seek(toQueue(queue), to?.time === undefined ? to : new Date(to.time))
   },
 
   async 'pull.offset_for_time'({ consumer, queue, timestamp }) {

@@ -415,7 +415,9 @@ final class Runner
             'queues' => ['queues' => array_map(self::queue(...), $consumer->queues($request['topic']))],
             'assignment' => ['queues' => array_map(self::queue(...), $consumer->assignment())],
             'poll' => ['messages' => array_map(self::view(...), $consumer->poll($request['timeout'] / 1000))],
-            'seek' => (array) $consumer->seek($queue, $request['to']),
+            'seek' => (array) (isset($request['to']['time'])
+                ? $consumer->seekToTime($queue, $request['to']['time'] / 1000)
+                : $consumer->seek($queue, $request['to'])),
             'offset_for_time' => ['offset' => $consumer->offsetForTime($queue, $request['timestamp'] / 1000)],
             'pause' => (array) $consumer->pause($queues),
             'resume' => (array) $consumer->resume($queues),
@@ -480,6 +482,7 @@ final class Runner
             array_map(strval(...), $json['properties'] ?? []),
             $json['message_group'] ?? null,
             $json['delay_level'] ?? 0,
+            $json['wait_store'] ?? true,
         );
     }
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 import libmq
@@ -35,6 +36,7 @@ OPS = [
     *("broker.fault", "broker.refuse_connections", "broker.clear_faults", "broker.advance_clock"),
 ]
 
+EPOCH = datetime.fromtimestamp(0, timezone.utc)
 LINE_LIMIT = 256 << 20
 CHILD_PATIENCE = 20.0
 
@@ -74,6 +76,7 @@ def to_message(fields: Json, topic: str | None = None) -> libmq.Message:
         properties=fields.get("properties"),
         message_group=fields.get("message_group"),
         delay_level=fields.get("delay_level"),
+        wait_store=fields.get("wait_store", True),
     )
 
 
@@ -446,7 +449,9 @@ class Runner:
         return {"messages": [from_message(message) for message in polled]}
 
     async def op_pull_seek(self, request: Json) -> None:
-        await self.pull(request, "seek", to_queue(request["queue"]), request["to"])
+        to = request["to"]
+        place = EPOCH + timedelta(milliseconds=to["time"]) if isinstance(to, dict) else to
+        await self.pull(request, "seek", to_queue(request["queue"]), place)
 
     async def op_pull_offset_for_time(self, request: Json) -> Json:
         queue = to_queue(request["queue"])
