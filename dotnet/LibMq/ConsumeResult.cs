@@ -19,7 +19,9 @@ namespace LibMq
         public static ConsumeResult Later => new ConsumeResult(1, 0);
 
         /// <summary>Deliver it again after a delay level, 1 to 18; −1 moves it to the dead letters.</summary>
-        public static ConsumeResult LaterAt(int delayLevel) => new ConsumeResult(1, delayLevel);
+        public static ConsumeResult LaterAt(int delayLevel) => delayLevel >= -1
+            ? new ConsumeResult(1, delayLevel)
+            : throw new ArgumentOutOfRangeException(nameof(delayLevel), delayLevel, "is no delay level; give 1 to 18, or -1 for the dead letters");
 
         /// <summary>
         /// Deliver it again after a pause in which its queue waits, so that no message overtakes it; for consumers with
@@ -27,7 +29,7 @@ namespace LibMq
         /// <c>suspend_current_queue_time</c>, 1 second unless set.
         /// </summary>
         public static ConsumeResult Suspend(TimeSpan? time = null) =>
-            new ConsumeResult(2, time is TimeSpan given ? (int)Math.Max(1, given.TotalMilliseconds) : 0);
+            new ConsumeResult(2, (int)Math.Min(int.MaxValue, Native.Milliseconds(time)));
 
         /// <summary>Whether the message is done.</summary>
         public bool IsSuccess => Kind == 0;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mq_binding::{Error, ErrorCode, MessageQueue, Seek};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -109,7 +110,15 @@ impl FromPyObject<'_, '_> for Place {
                     format!("'{text}' is no place in a queue; give an offset, 'begin', 'end' or a datetime");
                 Err(Failure::from(Error::new(ErrorCode::Argument, error)).into())
             }
-            Err(_) => Ok(Place(Seek::Time(Millis::extract(to)?.0))),
+            Err(_) if to.hasattr(intern!(to.py(), "timestamp"))? => {
+                Ok(Place(Seek::Time(Millis::extract(to)?.0)))
+            }
+            Err(_) => {
+                let text = to.repr()?;
+                let error =
+                    format!("{text} is no place in a queue; give an offset, 'begin', 'end' or a datetime");
+                Err(PyTypeError::new_err(error))
+            }
         }
     }
 }
@@ -123,6 +132,11 @@ impl FromPyObject<'_, '_> for Millis {
     fn extract(time: Borrowed<'_, '_, PyAny>) -> PyResult<Millis> {
         if let Ok(millis) = time.extract() {
             return Ok(Millis(millis));
+        }
+        if !time.hasattr(intern!(time.py(), "timestamp"))? {
+            let text = time.repr()?;
+            let error = format!("the time is {text}; give milliseconds since 1970 or a datetime");
+            return Err(PyTypeError::new_err(error));
         }
         let seconds: f64 = time.call_method0(intern!(time.py(), "timestamp"))?.extract()?;
         #[allow(clippy::cast_possible_truncation)] // years that datetimes have are far within

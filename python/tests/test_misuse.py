@@ -1,7 +1,10 @@
 """What is of a wrong kind is refused at once, with words that say so."""
 
 import asyncio
+import functools
 import logging
+import queue
+from datetime import date, timedelta
 
 import libmq
 import pytest
@@ -44,6 +47,68 @@ async def test_callbacks_of_asyncio_can_be_called(broker, group):
         async with client.pull_consumer(group) as consumer:
             with pytest.raises(TypeError, match="is 5"):
                 await consumer.on_queue_change("t", 5)
+
+
+@pytest.mark.parametrize("level", ["x", 1.5, True])
+def test_delay_levels_are_numbers(level):
+    with pytest.raises(TypeError, match=f"delay level is {level!r}"):
+        libmq.ConsumeResult.later(level)
+
+
+@pytest.mark.parametrize("level", [-2, 1 << 31])
+def test_delay_levels_can_be_told_to_a_broker(level):
+    with pytest.raises(libmq.ArgumentError, match=str(level)):
+        libmq.ConsumeResult.later(level)
+
+
+def test_rests_are_times():
+    for wrong in ("soon", True):
+        with pytest.raises(TypeError, match="duration is"):
+            libmq.ConsumeResult.suspend(wrong)
+    for wrong in (float("nan"), -1, timedelta(seconds=-1)):
+        with pytest.raises(libmq.ArgumentError, match="duration is"):
+            libmq.ConsumeResult.suspend(wrong)
+    assert libmq.ConsumeResult.suspend(timedelta(seconds=1)).duration == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_answer_that_cannot_be_told_is_the_listeners_failure(broker, topic, group, caplog, is_async):
+    """It must not end the thread that others count on."""
+    attempts = queue.Queue()
+
+    def listener(message):
+        attempts.put(message.delivery_attempt)
+        return libmq.ConsumeResult.later("soon") if message.delivery_attempt == 1 else None
+
+    async def async_listener(message):
+        return listener(message)
+
+    settings = {"consume_from_where": "first", "consume_mode": "orderly", "suspend_current_queue_time": "20ms"}
+    with libmq.Client(broker.address) as client:
+        for _ in range(3):
+            client.producer().send(libmq.Message(topic, b"x", message_group="one"))
+        take = functools.partial(asyncio.get_running_loop().run_in_executor, None, attempts.get, True, 20)
+        if is_async:
+            async with (
+                aio.Client(broker.address) as other,
+                other.push_consumer(group, {topic: "*"}, listener=async_listener, **settings),
+            ):
+                assert [await take() for _ in range(6)] == [1, 2, 1, 2, 1, 2]
+        else:
+            with client.push_consumer(group, {topic: "*"}, listener=listener, threads=1, **settings):
+                assert [await take() for _ in range(6)] == [1, 2, 1, 2, 1, 2]
+    assert "delay level is 'soon'" in caplog.text
+
+
+@pytest.mark.parametrize("place", [1.5, None, date(2026, 1, 31), 1 << 80, [1]])
+def test_places_in_a_queue_are_what_they_must_be(client, topic, group, place):
+    with client.pull_consumer(group) as consumer:
+        (first, *_) = queues = consumer.queues(topic)
+        consumer.assign(queues)
+        with pytest.raises(TypeError, match="no place in a queue"):
+            consumer.seek(first, place)
+        with pytest.raises(TypeError, match="the time is"):
+            consumer.offset_for_time(first, place)
 
 
 def test_levels_may_be_names():

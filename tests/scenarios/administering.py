@@ -95,7 +95,7 @@ def reset_while_running(world: World, language: str) -> None:
     topic, group = world.topic(queues=1), world.name("group")
     send_all(world, language, topic, [b"0", b"1"])
     settings = {"consume_mode": "orderly", "consume_from_where": "first"}
-    with world.consumer(language, group, {topic: "*"}, **settings) as inbox:
+    with world.consumer(language, group, {topic: "*"}, {"async": True}, **settings) as inbox:
         inbox.wait_for({b"0", b"1"})
         middle = inbox.messages[-1]["store_timestamp"] + 1
         wait_until(lambda: time.time() * 1000 > middle, "the clock goes on")
@@ -125,7 +125,8 @@ def inconsistent_subscriptions(world: World, language: str) -> None:
             first.expect_quiet(0.5)
             second.runner.call("consumer.subscribe", consumer=second.handle, topic=one, expression="a || b")
             warning(first, "INCONSISTENT_SUBSCRIPTION", f"'{one}'", group)
-        with world.consumer(language, group, {one: "a", two: "*"}, client_settings=of_client, **often) as third:
+        other = {one: "a", two: "*"}
+        with world.consumer(language, group, other, {"async": True}, of_client, **often) as third:
             text = warning(third, "INCONSISTENT_SUBSCRIPTION", f"'{two}'", group)
             assert "'a'" not in text, text
 

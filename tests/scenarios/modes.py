@@ -309,7 +309,8 @@ def pace_and_calls(world: World, language: str) -> None:
     topic = world.topic(queues=2)
     send_all(world, language, topic, [b"%d" % number for number in range(12)])
     start = {"consume_from_where": "first"}
-    with world.consumer(language, world.name("group"), {topic: "*"}, max_messages_per_second="15", **start) as inbox:
+    pace = {"max_messages_per_second": "15", **start}
+    with world.consumer(language, world.name("group"), {topic: "*"}, {"async": True}, **pace) as inbox:
         first = inbox.take()
         began = time.monotonic()
         while len(inbox.messages) < 12:

@@ -34,6 +34,33 @@ namespace LibMq.Tests
         }
 
         [Test]
+        public async Task AnswersThatCannotBeToldAreListenerErrors()
+        {
+            foreach (var (answer, word) in new (Func<ConsumeResult>, string)[]
+            {
+                (() => ConsumeResult.LaterAt(-2), "-2"),
+                (() => ConsumeResult.Suspend(TimeSpan.FromSeconds(-2)), "negative"),
+            })
+            {
+                var (attempts, errors) = (new Inbox<int>(), new Inbox<Exception>());
+                var options = Options();
+                options.ConsumeMode = ConsumeMode.Orderly;
+                options.Settings["suspend_current_queue_time"] = "20ms";
+                options.OnListenerError = (_, error) => errors.Add(error);
+                await SendAsync(new[] { "x" });
+                await using var consumer = await Client.CreatePushConsumerAsync(options, message =>
+                {
+                    attempts.Add(message.DeliveryAttempt);
+                    return message.DeliveryAttempt == 1 ? answer() : ConsumeResult.Success;
+                });
+                await attempts.TakeAsync(2);
+                var error = (await errors.TakeAsync(1))[0];
+                Check.That(error is ArgumentOutOfRangeException && error.Message.Contains(word), error.ToString());
+            }
+            Check.Equal(ConsumeResult.Suspend(TimeSpan.FromMilliseconds(int.MaxValue)), ConsumeResult.Suspend(TimeSpan.MaxValue), "the longest rest");
+        }
+
+        [Test]
         public async Task NullsAndBadNumbersAreNamed()
         {
             var options = Options();

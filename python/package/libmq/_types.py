@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, Union
 
+from ._errors import ArgumentError
+
 Duration = Union[int, float, timedelta]
 """A length of time: seconds, or a :class:`datetime.timedelta`."""
 
@@ -69,6 +71,20 @@ class ConsumeResult:
     delay_level: int | None = None
     suspended: bool = False
     duration: Duration | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse in the listener what could not be told to the broker."""
+        level, duration = self.delay_level, self.duration
+        if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
+            raise TypeError(f"the delay level is {level!r}; give a number from 1 to 18, or -1 for the dead letters")
+        if level is not None and not -1 <= level < 1 << 31:
+            raise ArgumentError(f"the delay level is {level}; give 1 to 18, or -1 for the dead letters", 3, "ARGUMENT")
+        if isinstance(duration, timedelta):
+            duration = duration.total_seconds()
+        if duration is not None and (isinstance(duration, bool) or not isinstance(duration, (int, float))):
+            raise TypeError(f"the duration is {duration!r}; give seconds or a timedelta")
+        if duration is not None and not duration >= 0:
+            raise ArgumentError(f"the duration is {duration} seconds; give 0.01 to 30", 3, "ARGUMENT")
 
     SUCCESS: ClassVar[ConsumeResult]
     """The message is done."""
