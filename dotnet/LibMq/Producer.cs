@@ -64,7 +64,7 @@ namespace LibMq
         public async Task<SendReceipt> SendToQueueAsync(Message message, MessageQueue queue, TimeSpan? timeout = null,
             CancellationToken cancellationToken = default)
         {
-            var to = queue ?? throw new ArgumentNullException(nameof(queue));
+            var to = QueueOf(message, queue);
             Task<SendReceipt> sent;
             using (var native = new NativeMessages(message))
             {
@@ -135,7 +135,7 @@ namespace LibMq
         public SendReceipt SendToQueue(Message message, MessageQueue queue, TimeSpan? timeout = null)
         {
             _closing.Check();
-            var to = queue ?? throw new ArgumentNullException(nameof(queue));
+            var to = QueueOf(message, queue);
             using var native = new NativeMessages(message);
             Native.Check(Native.mq_producer_send_to_queue(_handle, native.First, to.BrokerName, Native.Length(to.BrokerName), to.QueueId,
                 Native.Milliseconds(timeout), out var receipt));
@@ -163,6 +163,16 @@ namespace LibMq
 
         /// <summary>As <see cref="CloseAsync"/>, blocking.</summary>
         public void Dispose() => _closing.Close();
+
+        /// <summary>The queue, if the message can go there: the library takes broker and number alone.</summary>
+        private static MessageQueue QueueOf(Message message, MessageQueue queue)
+        {
+            _ = message ?? throw new ArgumentNullException(nameof(message));
+            _ = queue ?? throw new ArgumentNullException(nameof(queue));
+            return queue.Topic == message.Topic
+                ? queue
+                : throw new ArgumentException($"the message goes to topic '{message.Topic}', but the queue is of topic '{queue.Topic}'", nameof(queue));
+        }
 
         private static unsafe IntPtr SendBatch(ProducerHandle producer, IntPtr[] messages, QueueHandle queue, ulong tag)
         {

@@ -89,14 +89,15 @@ class PullConsumer extends Closeable {
     if (to === 'begin') await this.#onQueue('seekToBegin', queue, options)
     else if (to === 'end') await this.#onQueue('seekToEnd', queue, options)
     else if (to instanceof Date) await this.#onQueue('seekToTime', queue, options, toWhole(to.getTime(), 'the time'))
-    else await this.#onQueue('seek', queue, options, toWhole(to, 'the offset'))
+    else if (typeof to === 'number') await this.#onQueue('seek', queue, options, toWhole(to, 'the offset'))
+    else throw new ArgumentError(`${inspect(to, { depth: 0 })} is no place in a queue; give an offset, 'begin', 'end' or a Date`)
     const { topic, brokerName, queueId } = queue
     const other = (message) => message.queueId !== queueId || message.brokerName !== brokerName || message.topic !== topic
     this.#ahead = this.#ahead.filter(other)
   }
 
   async offsetForTime(queue, time, options) {
-    return this.#onQueue('offsetForTime', queue, options, toWhole(Number(time), 'the time'))
+    return this.#onQueue('offsetForTime', queue, options, toWhole(time instanceof Date ? time.getTime() : time, 'the time'))
   }
 
   committed(queue, options) {

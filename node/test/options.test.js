@@ -143,6 +143,23 @@ describe('arguments', () => {
   })
 })
 
+describe('places in a queue', () => {
+  it('are what they must be', async () => {
+    const client = await here.connect()
+    const topic = await here.topic()
+    const consumer = await client.pullConsumer({ group: fresh('group') })
+    const [queue] = await consumer.queues(topic)
+    await consumer.assign([queue])
+    for (const to of [null, undefined, 'middle', true, 5n, { time: 5 }]) {
+      await refused(() => consumer.seek(queue, to), /no place in a queue/, inspect(to))
+    }
+    for (const to of [-1, 1.5, NaN, new Date(NaN)]) await refused(() => consumer.seek(queue, to), /whole number/, inspect(to))
+    for (const time of [null, undefined, '5', true, -5, 1.5, new Date(NaN)]) {
+      await refused(() => consumer.offsetForTime(queue, time), /the time is/, inspect(time))
+    }
+  })
+})
+
 describe('listeners that answer with something that has a `then`', () => {
   const odd = {
     'that throws': () => ({ then() { throw new Error('odd') } }),

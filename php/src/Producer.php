@@ -92,6 +92,9 @@ final class Producer
     /** Sends a message to just this queue, without waiting. */
     public function sendToQueueAsync(Message $message, MessageQueue $queue, ?float $timeout = null): PendingSend
     {
+        if ($queue->topic !== $message->topic) {
+            throw Library::error(3, "the message goes to topic '$message->topic', but the queue is of topic '$queue->topic'");
+        }
         return $this->begin([$message], fn (array $messages, CData $events, int $tag) => Library::get()->mq_producer_send_to_queue_async(
             $this->handle->get(),
             $messages[0],

@@ -27,6 +27,8 @@ final class PullingTest extends World
         }
         $nowhere = new MessageQueue($this->topic, 'nobody', 0);
         self::refused(ArgumentException::class, fn () => $this->producer->sendToQueue(new Message($this->topic, 'x'), $nowhere), 'nobody');
+        $other = new MessageQueue('other', $queues[0]->brokerName, 0);
+        self::refused(ArgumentException::class, fn () => $this->producer->sendToQueue(new Message($this->topic, 'x'), $other), $this->topic, "'other'");
         self::refused(ArgumentException::class, fn () => $this->producer->splitBatch([]), 'empty');
     }
 

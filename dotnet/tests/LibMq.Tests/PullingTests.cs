@@ -23,6 +23,9 @@ namespace LibMq.Tests
             }
             await Check.ThrowsAsync<MqArgumentException>(
                 () => producer.SendToQueueAsync(new Message(Topic, "x"), new MessageQueue(Topic, "nobody", 0)), "nobody");
+            var other = new MessageQueue("other", queues[0].BrokerName, 0);
+            await Check.ThrowsAsync<ArgumentException>(() => producer.SendToQueueAsync(new Message(Topic, "x"), other), Topic, "'other'");
+            await Check.Throws<ArgumentException>(() => producer.SendToQueue(new Message(Topic, "x"), other), Topic, "'other'");
             await Check.Throws<MqArgumentException>(() => producer.SplitBatch(Array.Empty<Message>()), "empty");
         }
 
