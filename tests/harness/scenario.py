@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from .broker import ApacheBroker, OurBroker, create_topic
-from .runner import LANGUAGES, Runner, body_of
+from .runner import LANGUAGES, Runner, RunnerError, body_of
 
 Broker = OurBroker | ApacheBroker
 NAMES = itertools.count(1)
+OURS = ("libmq",)
+"""The brokers of scenarios in which it is no matter whose broker it is."""
 
 
 @dataclass
@@ -219,3 +221,24 @@ class Inbox:
         except TimeoutError:
             return
         raise AssertionError(f"{self.runner.language}: an unexpected message arrived: {extra}")
+
+
+def refused(runner: Runner, code: str, *words: str, op: str, **fields: object) -> RunnerError:
+    """Asks for something that must fail with ``code`` and a message that has all ``words``."""
+    try:
+        answer = runner.call(op, **fields)
+    except RunnerError as error:
+        assert error.code == code, f"{op}: expected {code}, got {error}"
+        for word in words:
+            assert word in error.message, f"'{word}' is missing in: {error.message}"
+        return error
+    raise AssertionError(f"{op} was accepted: {answer}")
+
+
+def wait_until(condition: object, what: str, patience: float = 60.0) -> None:
+    """Waits for a condition with a deadline."""
+    assert callable(condition)
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {patience} s for {what}"
+        time.sleep(0.01)

@@ -9,10 +9,9 @@ from typing import Any
 
 from tests.harness.broker import OurBroker, create_topic
 from tests.harness.runner import RunnerError, body_of, message
-from tests.harness.scenario import Inbox, World, scenario
+from tests.harness.scenario import OURS, Inbox, World, scenario, wait_until
 from tests.interop import remoting
 from tests.scenarios.consuming import EVERYWHERE, send_all
-from tests.scenarios.trouble import OURS, wait_until
 
 DELETE_EXPIRED_COMMITLOG = 329
 GET_MIN_OFFSET = 31
@@ -78,19 +77,19 @@ def orderly_handed_over(world: World, language: str) -> None:
                 assert numbers == sorted(numbers), numbers
 
 
-@scenario("Ordered messages that fail rest, then go to the dead letters", brokers=EVERYWHERE)
+@scenario("Ordered messages that fail rest, then go to the dead letters", brokers=OURS)
 def orderly_gives_up(world: World, language: str) -> None:
     """A failed message comes again before the next one, after the pause that is set, and no oftener than is set."""
     topic, group = world.topic(queues=1), world.name("group")
     send_all(world, language, topic, [b"first", b"second"], tag="t", keys=["k"])
-    settings = {"consume_mode": "orderly", "consume_from_where": "first", "max_reconsume_times": "2"}
+    settings = {"consume_mode": "orderly", "consume_from_where": "first", "max_reconsume_times": "1"}
     settings["suspend_current_queue_time"] = "200ms"
+    began = time.monotonic()
     with world.consumer(language, group, {topic: "*"}, {"always_later": True}, **settings) as inbox:
-        began = time.monotonic()
-        came = [(body_of(got), got["delivery_attempt"]) for got in (inbox.take() for _ in range(6))]
-        assert came == [(body, attempt) for body in (b"first", b"second") for attempt in (1, 2, 3)], came
-        # Two rests of each message before the last delivery; a machine can only add to them.
-        assert time.monotonic() - began >= 0.75
+        came = [(body_of(got), got["delivery_attempt"]) for got in (inbox.take() for _ in range(4))]
+        assert came == [(body, attempt) for body in (b"first", b"second") for attempt in (1, 2)], came
+        # A rest of each message before its last delivery; a machine can only add to them.
+        assert time.monotonic() - began >= 0.4
         with world.client(language) as (runner, client):
             ask = {"client": client, "group": group, "max": 10}
             found: list[dict[str, Any]] = []
@@ -99,7 +98,7 @@ def orderly_gives_up(world: World, language: str) -> None:
                 assert time.monotonic() < deadline, f"dead letters are missing: {found}"
                 found = runner.call("dead_letters.read", **ask)["messages"]
         assert [body_of(letter) for letter in found] == [b"first", b"second"], found
-        for letter, got in zip(found, [inbox.messages[0], inbox.messages[3]]):
+        for letter, got in zip(found, [inbox.messages[0], inbox.messages[2]]):
             properties = letter["properties"]
             assert properties["RETRY_TOPIC"] == topic and letter["tag"] == "t" and letter["keys"] == ["k"], letter
             assert properties["ORIGIN_MESSAGE_ID"] == got["offset_message_id"], (letter, got)
@@ -160,25 +159,29 @@ def old_beginnings(world: World) -> None:
             recent = runner.call("send", producer=producer, message=message("old", b"recent"), mode="sync")["receipt"]
             assert recent["queue_offset"] == 300, recent
         newest = recent["queue_offset"]
+        pushed: list[int] = []
+        pulled: list[int] = []
         for language in world.languages:
             for begin, expected in (("first", first()), ("timestamp", 300), ("last", None)):
                 settings = {"consume_from_where": begin, "consume_timestamp": str(moment)}
                 groups = [world.name("group"), world.name("group")]
+                # In order, so that what is told first is the first one.
+                push = {"namesrv": broker.namesrv, "consume_mode": "orderly", **settings}
                 with (
-                    world.consumer(language, groups[0], {"old": "*"}, namesrv=broker.namesrv, **settings) as inbox,
+                    world.consumer(language, groups[0], {"old": "*"}, **push) as inbox,
                     world.puller(language, groups[1], {"old": "*"}, namesrv=broker.namesrv, **settings) as puller,
                     world.producer(language, broker.namesrv) as (runner, producer),
                 ):
                     if expected is not None:
-                        assert inbox.take()["queue_offset"] == expected, (language, begin, inbox.messages)
-                        while not (found := puller.poll()):
-                            continue
-                        assert found[0]["queue_offset"] == expected, (language, begin, found)
+                        pushed = [inbox.take()["queue_offset"]]
+                        pulled = [got["queue_offset"] for got in puller.collect({b"recent"})]
+                        latest = max(expected, first()) if begin == "first" else expected
+                        for found in (pushed, pulled):
+                            assert expected <= found[0] <= latest, (language, begin, expected, found, latest)
                         continue
                     # It begins behind what was there when it looked, so one of these is its first.
                     before = newest
-                    pushed: list[int] = []
-                    pulled: list[int] = []
+                    pushed, pulled = [], []
                     deadline = time.monotonic() + 60
                     while not pushed or not pulled:
                         assert time.monotonic() < deadline, (language, pushed, pulled)
@@ -294,8 +297,8 @@ def in_flight_bound(world: World, language: str) -> None:
 def listener_timeout(world: World, language: str) -> None:
     """After the time limit the message comes again, whatever the call answers later, until it is a dead letter."""
     topic, group = world.topic(queues=1), world.name("group")
-    settings = {"consume_timeout": "200ms", "max_reconsume_times": "1"}
-    with world.consumer(language, group, {topic: "*"}, {"delay": 700}, **settings) as inbox:
+    settings = {"consume_timeout": "100ms", "max_reconsume_times": "1"}
+    with world.consumer(language, group, {topic: "*"}, {"delay": 400}, **settings) as inbox:
         send_all(world, language, topic, [b"slow"])
         assert [inbox.take()["delivery_attempt"] for _ in range(2)] == [1, 2]
         with world.consumer(language, world.name("group"), {f"%DLQ%{group}": "*"}) as dead:
@@ -310,21 +313,19 @@ def pace_and_calls(world: World, language: str) -> None:
     send_all(world, language, topic, [b"%d" % number for number in range(12)])
     start = {"consume_from_where": "first"}
     pace = {"max_messages_per_second": "15", **start}
+    began = time.monotonic()
     with world.consumer(language, world.name("group"), {topic: "*"}, {"async": True}, **pace) as inbox:
-        first = inbox.take()
-        began = time.monotonic()
         while len(inbox.messages) < 12:
             inbox.take()
-        # Eleven pauses of 67 ms, less what may be caught up after the first one.
-        assert time.monotonic() - began >= 0.4, first
-    most = 1 if language == "php" else 3
+        # Eleven pauses of 67 ms, less what may be caught up; a machine can only add to them.
+        assert time.monotonic() - began >= 0.5
     stuck = {"hang": True, "async": language in ("python", "node", "dotnet")}
     threads = {"consume_thread_min": "1", "consume_thread_max": "3", "close_timeout": "10ms"}
     try:
         with world.consumer(language, world.name("group"), {topic: "*"}, stuck, **threads, **start) as inbox:
-            for _ in range(most):
+            for _ in range(3):
                 inbox.take()
-            inbox.expect_quiet(0.5)
+            inbox.expect_quiet(0.3)
     except RunnerError as error:
         assert error.code == "TIMEOUT", error
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.harness.broker import ROOT
-from tests.harness.scenario import World, scenario
-from tests.scenarios.trouble import OURS, refused
+from tests.harness.scenario import OURS, World, refused, scenario
 
 SECTIONS = ("Client", "Producer", "Push consumer", "Pull consumer")
 

@@ -4,25 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 
 from tests.harness.broker import OurBroker
-from tests.harness.runner import Runner, RunnerError, message
-from tests.harness.scenario import World, scenario
-
-OURS = ("libmq",)
-
-
-def refused(runner: Runner, code: str, *words: str, op: str, **fields: object) -> RunnerError:
-    """Asks for something that must fail with ``code`` and a message that has all ``words``."""
-    try:
-        answer = runner.call(op, **fields)
-    except RunnerError as error:
-        assert error.code == code, f"{op}: expected {code}, got {error}"
-        for word in words:
-            assert word in error.message, f"'{word}' is missing in: {error.message}"
-        return error
-    raise AssertionError(f"{op} was accepted: {answer}")
+from tests.harness.runner import RunnerError, message
+from tests.harness.scenario import OURS, World, refused, scenario, wait_until
 
 
 @scenario("Clear errors for wrong settings", brokers=OURS)
@@ -199,15 +184,6 @@ def broker_restarts(world: World, language: str) -> None:
             runner.call("consumer.close", consumer="restart")
     finally:
         broker.stop()
-
-
-def wait_until(condition: object, what: str, patience: float = 60.0) -> None:
-    """Waits for a condition with a deadline."""
-    assert callable(condition)
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {patience} s for {what}"
-        time.sleep(0.01)
 
 
 @scenario(

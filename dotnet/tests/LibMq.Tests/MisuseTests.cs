@@ -42,7 +42,7 @@ namespace LibMq.Tests
                 (() => ConsumeResult.Suspend(TimeSpan.FromSeconds(-2)), "negative"),
             })
             {
-                var (attempts, errors) = (new Inbox<int>(), new Inbox<Exception>());
+                var (attempts, errors) = (new Inbox<MessageView>(), new Inbox<Exception>());
                 var options = Options();
                 options.ConsumeMode = ConsumeMode.Orderly;
                 options.Settings["suspend_current_queue_time"] = "20ms";
@@ -50,7 +50,7 @@ namespace LibMq.Tests
                 await SendAsync(new[] { "x" });
                 await using var consumer = await Client.CreatePushConsumerAsync(options, message =>
                 {
-                    attempts.Add(message.DeliveryAttempt);
+                    attempts.Add(message);
                     return message.DeliveryAttempt == 1 ? answer() : ConsumeResult.Success;
                 });
                 await attempts.TakeAsync(2);

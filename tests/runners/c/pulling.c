@@ -158,10 +158,10 @@ void pull_seek(const cJSON *request, struct answer *answer) {
     const cJSON *queue = list(request, "queue");
     const char *to = text(request, "to");
     const cJSON *time = cJSON_GetObjectItemCaseSensitive(list(request, "to"), "time");
-    int32_t whence = time != NULL                ? MQ_SEEK_TIME
-                     : to == NULL                ? MQ_SEEK_OFFSET
+    int32_t whence = time != NULL               ? MQ_SEEK_TIME
+                     : to == NULL               ? MQ_SEEK_OFFSET
                      : strcmp(to, "begin") == 0 ? MQ_SEEK_BEGIN
-                                                 : MQ_SEEK_END;
+                                                : MQ_SEEK_END;
     int64_t value = time != NULL ? number(list(request, "to"), "time", 0) : number(request, "to", 0);
     if (consumer != NULL) {
         failed(answer, mq_pull_consumer_seek(consumer, PARTS(queue), whence, value));
