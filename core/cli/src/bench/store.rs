@@ -22,6 +22,9 @@ use crate::server::runtime;
 const PROPERTIES: &str = "UNIQ_KEY\u{1}7F00000100002A9F4C6E18B4AAC20000\u{2}WAIT\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}\
     MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}TAGS\u{1}TagA\u{2}";
 const LOG_FILE: u64 = 256 << 20;
+/// File of the limit with synchronous flush: so long that a slice only appends, as the store does, for blocks that were written
+/// before are faster.
+const RAW_FILE: u64 = 4 << 30;
 
 #[derive(Args)]
 pub(super) struct StoreBench {
@@ -218,7 +221,7 @@ pub(super) fn run(args: &StoreBench) -> Result<(), Failure> {
         // In turns, so that whatever else the machine does meets both.
         for _ in 0..SLICES {
             let group = *appenders as usize;
-            let limit = limit::synced_groups(&raw, LOG_FILE, encoded, group, slice).map_err(failed)?;
+            let limit = limit::synced_groups(&raw, RAW_FILE, encoded, group, slice).map_err(failed)?;
             pairs.add(limit, runtime.block_on(synced(&store, size, *appenders, slice))?);
         }
         store.close().map_err(failed)?;
