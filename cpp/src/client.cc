@@ -53,7 +53,7 @@ void wait(const SharedEvents& events) {
       const auto failure = event.error();
       try {
         if (failure.empty()) {
-          const SendReceipt made = receipt(event.receipt());
+          const SendReceipt made = receipt(event.sent());
           waiter->done(&made, nullptr);
         } else {
           try {
@@ -174,12 +174,12 @@ std::future<SendReceipt> in_future(F send) {
 
 SendReceipt Producer::send(const Message& message, std::optional<std::chrono::milliseconds> timeout) {
   auto sent = detail::outgoing(message);
-  return guarded([&] { return detail::receipt(state_->core->send(std::move(sent), detail::millis(timeout))); });
+  return guarded([&] { return detail::receipt(*state_->core->send(std::move(sent), detail::millis(timeout))); });
 }
 
 SendReceipt Producer::send(const std::vector<Message>& messages, std::optional<std::chrono::milliseconds> timeout) {
   auto all = list(messages);
-  return guarded([&] { return detail::receipt(state_->core->send_batch(std::move(all), detail::millis(timeout))); });
+  return guarded([&] { return detail::receipt(*state_->core->send_batch(std::move(all), detail::millis(timeout))); });
 }
 
 void Producer::send_async(const Message& message, Done done, std::optional<std::chrono::milliseconds> timeout) {
@@ -212,7 +212,7 @@ SendReceipt Producer::send(const Message& message, const MessageQueue& queue,
                            std::optional<std::chrono::milliseconds> timeout) {
   auto sent = detail::outgoing(message);
   return guarded([&] {
-    return detail::receipt(state_->core->send_to_queue(std::move(sent), detail::name(queue), detail::millis(timeout)));
+    return detail::receipt(*state_->core->send_to_queue(std::move(sent), detail::name(queue), detail::millis(timeout)));
   });
 }
 

@@ -35,20 +35,16 @@ struct ConsumerState::Shared {
       } catch (const rust::Error&) {
         return;
       }
-      for (const Event& event : batch) consume(event);
+      for (Event& event : batch) consume(event);
     }
   }
 
-  void consume(const Event& event) {
+  void consume(Event& event) {
     if (const auto warning = event.warning(); !warning.empty()) return warn(warning[0], warning[1]);
-    if (event.message_count() == 0) return;
+    if (!event.has_messages()) return;
     ConsumeResult result = ConsumeResult::Later;
     try {
-      std::vector<MessageView> messages;
-      messages.reserve(event.message_count());
-      for (std::size_t index = 0; index < event.message_count(); ++index)
-        messages.emplace_back(std::make_shared<const ViewState>(ViewState{event.message(index)}));
-      result = listener(messages);
+      result = listener(views(event.take_messages()));
     } catch (const std::exception& error) {
       log_listener_failure(error.what());
     } catch (...) {

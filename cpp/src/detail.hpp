@@ -41,11 +41,11 @@ inline std::int64_t millis(std::optional<std::chrono::milliseconds> timeout) { r
 
 rust::Box<Settings> settings(const Options& options);
 rust::Box<Outgoing> outgoing(const Message& message);
-SendReceipt receipt(const Receipt& made);
+SendReceipt receipt(const Sent& made);
 QueueName name(const MessageQueue& queue);
 rust::Vec<QueueName> names(const std::vector<MessageQueue>& queues);
 std::vector<MessageQueue> queues(const rust::Vec<QueueName>& names);
-std::vector<MessageView> views(const Views& polled);
+std::vector<MessageView> views(rust::Box<Views> came);
 
 /// Who waits for the end of an asynchronous call; its address is the call's tag.
 struct Waiter {
@@ -81,8 +81,9 @@ struct ProducerState {
   rust::Box<CoreProducer> core;
 };
 
+/// One message of those that came together, who share one owner.
 struct ViewState {
-  rust::Box<View> core;
+  const View* core;
 };
 
 struct DeadLettersState {

@@ -82,14 +82,14 @@ rust::Box<Outgoing> outgoing(const Message& message) {
   });
 }
 
-SendReceipt receipt(const Receipt& made) {
-  return {std::string(made.message_id),
-          std::string(made.offset_message_id),
-          std::string(made.topic),
-          std::string(made.broker_name),
-          made.queue_id,
-          made.queue_offset,
-          static_cast<SendStatus>(made.status)};
+SendReceipt receipt(const Sent& made) {
+  return {std::string(view(made.message_id())),
+          std::string(view(made.offset_message_id())),
+          std::string(view(made.topic())),
+          std::string(view(made.broker_name())),
+          made.queue_id(),
+          made.queue_offset(),
+          static_cast<SendStatus>(made.status())};
 }
 
 }  // namespace libmq::detail

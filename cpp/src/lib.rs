@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mq_binding::{
     Client, Config, ConsumeResult, Error, Event as CoreEvent, Message, MessageView, Outcome, Producer,
-    PushConsumer, Queue, QueueChange, ReplyToken, Warning,
+    PushConsumer, Queue, QueueChange, ReplyToken, SendReceipt, SendStatus, Warning,
 };
 
 mod broker;
@@ -19,18 +19,6 @@ use view::{View, Views, names};
 #[cxx::bridge(namespace = "libmq::detail")]
 #[allow(unreachable_pub, reason = "cxx writes its items so")]
 mod ffi {
-    /// Where a sent message is.
-    #[derive(Clone, Default)]
-    struct Receipt {
-        message_id: String,
-        offset_message_id: String,
-        topic: String,
-        broker_name: String,
-        queue_id: i32,
-        queue_offset: i64,
-        status: i32,
-    }
-
     /// One queue of a topic.
     #[derive(Clone)]
     struct QueueName {
@@ -71,12 +59,21 @@ mod ffi {
         fn poll(self: &Events, max: usize, timeout: i64) -> Result<Vec<Event>>;
         fn close(self: &Events);
 
+        type Sent;
+        fn message_id(self: &Sent) -> &str;
+        fn offset_message_id(self: &Sent) -> &str;
+        fn topic(self: &Sent) -> &str;
+        fn broker_name(self: &Sent) -> &str;
+        fn queue_id(self: &Sent) -> i32;
+        fn queue_offset(self: &Sent) -> i64;
+        fn status(self: &Sent) -> i32;
+
         type Event;
         fn tag(self: &Event) -> u64;
         fn error(self: &Event) -> String;
-        fn receipt(self: &Event) -> Receipt;
-        fn message_count(self: &Event) -> usize;
-        fn message(self: &Event, index: usize) -> Box<View>;
+        fn sent(self: &Event) -> &Sent;
+        fn has_messages(self: &Event) -> bool;
+        fn take_messages(self: &mut Event) -> Box<Views>;
         fn reply(self: &Event, kind: i32, detail: i32);
         fn warning(self: &Event) -> Vec<String>;
         fn queues(self: &Event) -> Vec<QueueName>;
@@ -102,7 +99,7 @@ mod ffi {
 
         type Views;
         fn count(self: &Views) -> usize;
-        fn view(self: &Views, index: usize) -> Box<View>;
+        fn view(self: &Views, index: usize) -> &View;
 
         type CoreClient;
         fn client_new(settings: &Settings) -> Result<Box<CoreClient>>;
@@ -123,7 +120,7 @@ mod ffi {
             message: Box<Outgoing>,
             queue: QueueName,
             timeout: i64,
-        ) -> Result<Receipt>;
+        ) -> Result<Box<Sent>>;
         fn send_to_queue_async(
             self: &CoreProducer,
             message: Box<Outgoing>,
@@ -133,8 +130,8 @@ mod ffi {
             tag: u64,
         ) -> Result<()>;
         fn split_batch(self: &CoreProducer, messages: Box<OutgoingList>) -> Result<Vec<usize>>;
-        fn send(self: &CoreProducer, message: Box<Outgoing>, timeout: i64) -> Result<Receipt>;
-        fn send_batch(self: &CoreProducer, messages: Box<OutgoingList>, timeout: i64) -> Result<Receipt>;
+        fn send(self: &CoreProducer, message: Box<Outgoing>, timeout: i64) -> Result<Box<Sent>>;
+        fn send_batch(self: &CoreProducer, messages: Box<OutgoingList>, timeout: i64) -> Result<Box<Sent>>;
         fn send_oneway(self: &CoreProducer, message: Box<Outgoing>) -> Result<()>;
         fn send_async(
             self: &CoreProducer,
@@ -185,7 +182,7 @@ mod ffi {
         type CoreDeadLetters;
         fn read(self: &CoreDeadLetters, max: usize) -> Result<Box<Views>>;
         fn rewind(self: &CoreDeadLetters) -> Result<()>;
-        fn resend(self: &CoreDeadLetters, letter: &View) -> Result<Receipt>;
+        fn resend(self: &CoreDeadLetters, letter: &View) -> Result<Box<Sent>>;
 
         type CoreBroker;
         fn broker_start(settings: &Settings) -> Result<Box<CoreBroker>>;
@@ -350,7 +347,7 @@ impl Events {
 
 /// An event of the queue. A log event never comes here: the log has a handler of its own.
 enum Event {
-    Done { tag: u64, result: Result<Option<ffi::Receipt>, Error> },
+    Done { tag: u64, result: Result<Sent, Error> },
     Messages { messages: Vec<MessageView>, token: Mutex<Option<ReplyToken>> },
     Warning(Warning),
     Queues { watch: u64, change: QueueChange },
@@ -363,8 +360,8 @@ impl From<CoreEvent> for Event {
             CoreEvent::Done { tag, result } => Event::Done {
                 tag,
                 result: result.map(|outcome| match outcome {
-                    Outcome::Sent(made) | Outcome::SentBatch(made) => Some(receipt(made)),
-                    _ => None,
+                    Outcome::Sent(made) | Outcome::SentBatch(made) => Sent(Some(made)),
+                    _ => Sent(None),
                 }),
             },
             CoreEvent::Message { messages, token, .. } => {
@@ -409,21 +406,22 @@ impl Event {
         }
     }
 
-    fn receipt(&self) -> ffi::Receipt {
+    fn sent(&self) -> &Sent {
         match self {
-            Event::Done { result: Ok(Some(receipt)), .. } => receipt.clone(),
-            _ => ffi::Receipt::default(),
+            Event::Done { result: Ok(sent), .. } => sent,
+            _ => &Sent(None),
         }
     }
 
-    fn message_count(&self) -> usize {
-        if let Event::Messages { messages, .. } = self { messages.len() } else { 0 }
+    fn has_messages(&self) -> bool {
+        matches!(self, Event::Messages { .. })
     }
 
-    fn message(&self, index: usize) -> Box<View> {
-        // The caller counts with message_count.
-        let Event::Messages { messages, .. } = self else { unreachable!("no message event") };
-        Box::new(View::from(messages[index].clone()))
+    /// The messages, once.
+    fn take_messages(&mut self) -> Box<Views> {
+        let messages =
+            if let Event::Messages { messages, .. } = self { std::mem::take(messages) } else { Vec::new() };
+        Box::new(Views::from(messages))
     }
 
     /// Answers for the messages: 0 success, 1 later at a delay level (0: the broker's choice), 2 a pause of milliseconds (0: the
@@ -445,21 +443,49 @@ impl Event {
     }
 }
 
-fn receipt(made: mq_binding::SendReceipt) -> ffi::Receipt {
-    use mq_binding::SendStatus;
-    ffi::Receipt {
-        message_id: made.message_id,
-        offset_message_id: made.offset_message_id,
-        topic: made.topic,
-        broker_name: made.broker_name.to_string(),
-        queue_id: made.queue_id,
-        queue_offset: made.queue_offset,
-        status: match made.status {
+/// Where a sent message is; nowhere if the call was none that sends.
+struct Sent(Option<SendReceipt>);
+
+fn sent(made: SendReceipt) -> Box<Sent> {
+    Box::new(Sent(Some(made)))
+}
+
+impl Sent {
+    fn text(&self, of: impl FnOnce(&SendReceipt) -> &str) -> &str {
+        self.0.as_ref().map_or("", of)
+    }
+
+    fn message_id(&self) -> &str {
+        self.text(|made| &made.message_id)
+    }
+
+    fn offset_message_id(&self) -> &str {
+        self.text(|made| &made.offset_message_id)
+    }
+
+    fn topic(&self) -> &str {
+        self.text(|made| &made.topic)
+    }
+
+    fn broker_name(&self) -> &str {
+        self.text(|made| &made.broker_name)
+    }
+
+    fn queue_id(&self) -> i32 {
+        self.0.as_ref().map_or(0, |made| made.queue_id)
+    }
+
+    fn queue_offset(&self) -> i64 {
+        self.0.as_ref().map_or(0, |made| made.queue_offset)
+    }
+
+    fn status(&self) -> i32 {
+        self.0.as_ref().map_or(0, |made| match made.status {
             SendStatus::Ok => 0,
             SendStatus::FlushDiskTimeout => 1,
             SendStatus::FlushSlaveTimeout => 2,
             SendStatus::SlaveNotAvailable => 3,
-        },
+        })
     }
 }
 
@@ -497,12 +523,12 @@ struct CoreProducer(Producer);
 
 #[allow(clippy::boxed_local, reason = "cxx passes opaque types in a box")]
 impl CoreProducer {
-    fn send(&self, message: Box<Outgoing>, timeout: i64) -> Result<ffi::Receipt, Joined> {
-        call(|| self.0.send(message.into_message()?, duration(timeout)).map(receipt))
+    fn send(&self, message: Box<Outgoing>, timeout: i64) -> Result<Box<Sent>, Joined> {
+        call(|| self.0.send(message.into_message()?, duration(timeout)).map(sent))
     }
 
-    fn send_batch(&self, messages: Box<OutgoingList>, timeout: i64) -> Result<ffi::Receipt, Joined> {
-        call(|| self.0.send_batch(messages.into_messages()?, duration(timeout)).map(receipt))
+    fn send_batch(&self, messages: Box<OutgoingList>, timeout: i64) -> Result<Box<Sent>, Joined> {
+        call(|| self.0.send_batch(messages.into_messages()?, duration(timeout)).map(sent))
     }
 
     fn send_oneway(&self, message: Box<Outgoing>) -> Result<(), Joined> {
@@ -538,8 +564,8 @@ impl CoreProducer {
         message: Box<Outgoing>,
         queue: ffi::QueueName,
         timeout: i64,
-    ) -> Result<ffi::Receipt, Joined> {
-        call(|| self.0.send_to_queue(message.into_message()?, &queue.into(), duration(timeout)).map(receipt))
+    ) -> Result<Box<Sent>, Joined> {
+        call(|| self.0.send_to_queue(message.into_message()?, &queue.into(), duration(timeout)).map(sent))
     }
 
     fn send_to_queue_async(

@@ -25,11 +25,25 @@ std::vector<MessageQueue> queues(const rust::Vec<QueueName>& names) {
   return all;
 }
 
-std::vector<MessageView> views(const Views& polled) {
+namespace {
+
+struct Together {
+  rust::Box<Views> core;
+  std::vector<ViewState> views;
+};
+
+}  // namespace
+
+std::vector<MessageView> views(rust::Box<Views> came) {
+  const auto count = came->count();
+  const auto together = std::make_shared<Together>(Together{std::move(came), {}});
+  together->views.reserve(count);
   std::vector<MessageView> all;
-  all.reserve(polled.count());
-  for (std::size_t index = 0; index < polled.count(); ++index)
-    all.emplace_back(std::make_shared<const ViewState>(ViewState{polled.view(index)}));
+  all.reserve(count);
+  for (std::size_t index = 0; index < count; ++index) {
+    together->views.push_back({&together->core->view(index)});
+    all.emplace_back(std::shared_ptr<const ViewState>(together, &together->views.back()));
+  }
   return all;
 }
 
@@ -144,7 +158,7 @@ void PullConsumer::assign(const std::vector<MessageQueue>& queues) {
 }
 
 std::vector<MessageView> PullConsumer::poll(std::optional<std::chrono::milliseconds> timeout) {
-  return guarded([&] { return detail::views(*state_->started().poll(detail::millis(timeout))); });
+  return guarded([&] { return detail::views(state_->started().poll(detail::millis(timeout))); });
 }
 
 void PullConsumer::seek(const MessageQueue& queue, std::int64_t offset) {
@@ -214,7 +228,7 @@ void PullConsumer::on_queue_change(const std::string& topic, QueueChange changed
 void PullConsumer::close(std::chrono::milliseconds timeout) { state_->close(timeout); }
 
 std::vector<MessageView> DeadLetters::read(std::size_t max) {
-  return guarded([&] { return detail::views(*state_->core->read(max)); });
+  return guarded([&] { return detail::views(state_->core->read(max)); });
 }
 
 void DeadLetters::rewind() {
@@ -222,7 +236,7 @@ void DeadLetters::rewind() {
 }
 
 SendReceipt DeadLetters::resend(const MessageView& letter) {
-  return guarded([&] { return detail::receipt(state_->core->resend(*letter.state_->core)); });
+  return guarded([&] { return detail::receipt(*state_->core->resend(*letter.state_->core)); });
 }
 
 }  // namespace libmq

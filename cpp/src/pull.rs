@@ -3,7 +3,7 @@
 use mq_binding::{DeadLetters, Error, ErrorCode, MessageQueue, PullConsumer, Seek};
 
 use crate::view::{View, Views, names};
-use crate::{Events, Joined, call, duration, ffi, receipt};
+use crate::{Events, Joined, Sent, call, duration, ffi, sent};
 
 pub(crate) struct CorePuller(pub(crate) PullConsumer);
 
@@ -29,7 +29,7 @@ impl CorePuller {
     }
 
     pub(crate) fn poll(&self, timeout: i64) -> Result<Box<Views>, Joined> {
-        call(|| self.0.poll(duration(timeout)).map(|messages| Box::new(Views(messages))))
+        call(|| self.0.poll(duration(timeout)).map(|messages| Box::new(Views::from(messages))))
     }
 
     /// `whence`: 0 an offset, 1 the begin, 2 the end, 3 a time in milliseconds.
@@ -105,14 +105,14 @@ pub(crate) struct CoreDeadLetters(pub(crate) DeadLetters);
 
 impl CoreDeadLetters {
     pub(crate) fn read(&self, max: usize) -> Result<Box<Views>, Joined> {
-        call(|| self.0.read(max).map(|messages| Box::new(Views(messages))))
+        call(|| self.0.read(max).map(|messages| Box::new(Views::from(messages))))
     }
 
     pub(crate) fn rewind(&self) -> Result<(), Joined> {
         call(|| self.0.rewind())
     }
 
-    pub(crate) fn resend(&self, letter: &View) -> Result<ffi::Receipt, Joined> {
-        call(|| self.0.resend(&letter.message).map(receipt))
+    pub(crate) fn resend(&self, letter: &View) -> Result<Box<Sent>, Joined> {
+        call(|| self.0.resend(&letter.message).map(sent))
     }
 }

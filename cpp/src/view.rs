@@ -1,38 +1,35 @@
 //! Received messages and queues behind the bridge.
 
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
 use mq_binding::{MessageQueue, MessageView};
 
 use crate::ffi;
 
 pub(crate) struct View {
     pub(crate) message: MessageView,
-    body: bytes::Bytes,
-    message_id: String,
-    offset_message_id: String,
+    offset_message_id: OnceLock<String>,
 }
 
-impl From<MessageView> for View {
-    fn from(message: MessageView) -> View {
-        View {
-            body: message.body(),
-            message_id: message.message_id().into_owned(),
-            offset_message_id: message.offset_message_id(),
-            message,
-        }
+/// Messages that came together.
+pub(crate) struct Views(Vec<View>);
+
+impl From<Vec<MessageView>> for Views {
+    fn from(messages: Vec<MessageView>) -> Views {
+        let view = |message| View { message, offset_message_id: OnceLock::new() };
+        Views(messages.into_iter().map(view).collect())
     }
 }
-
-/// Messages that were asked for.
-pub(crate) struct Views(pub(crate) Vec<MessageView>);
 
 impl Views {
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn view(&self, index: usize) -> Box<View> {
+    pub(crate) fn view(&self, index: usize) -> &View {
         // The caller counts with `count`.
-        Box::new(View::from(self.0[index].clone()))
+        &self.0[index]
     }
 }
 
@@ -57,7 +54,7 @@ impl View {
     }
 
     pub(crate) fn body(&self) -> &[u8] {
-        &self.body
+        self.message.body_ref()
     }
 
     pub(crate) fn tag(&self) -> &str {
@@ -84,11 +81,15 @@ impl View {
     }
 
     pub(crate) fn message_id(&self) -> &str {
-        &self.message_id
+        match self.message.message_id() {
+            Cow::Borrowed(id) => id,
+            // A message without an id of its own goes by its place.
+            Cow::Owned(_) => self.offset_message_id(),
+        }
     }
 
     pub(crate) fn offset_message_id(&self) -> &str {
-        &self.offset_message_id
+        self.offset_message_id.get_or_init(|| self.message.offset_message_id())
     }
 
     pub(crate) fn broker_name(&self) -> &str {

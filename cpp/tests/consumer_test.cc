@@ -81,6 +81,34 @@ TEST(PushConsumer, GetsWhatWasSent) {
   EXPECT_EQ(inbox.wait_for(1).size(), 1U);
 }
 
+TEST(PushConsumer, AMessageStaysWhenTheOthersAndTheConsumerAreGone) {
+  Broker broker;
+  broker.create_topic("kept", 1);
+  std::vector<MessageView> kept;
+  std::string id;
+  {
+    Client client(broker.address());
+    auto producer = client.producer("senders");
+    producer.send(std::vector<Message>{Message("kept", "one"), Message("kept", "two"), Message("kept", "three")});
+    Inbox inbox;
+    auto consumer = client.push_consumer("readers", {{"consume_message_batch_max_size", "3"}})
+                        .set("consume_from_where", "FIRST")
+                        .subscribe("kept", "*")
+                        .start_batches([&](const std::vector<MessageView>& messages) {
+                          for (const auto& message : messages)
+                            if (message.body() == "three") inbox.add(message);
+                          return ConsumeResult::Success;
+                        });
+    kept = inbox.wait_for(1);
+    id = kept.front().message_id();
+    consumer.close();
+  }
+  EXPECT_EQ(kept.front().body(), "three");
+  EXPECT_EQ(kept.front().message_id(), id);
+  EXPECT_EQ(kept.front().queue_offset(), 2);
+  EXPECT_EQ(kept.front().offset_message_id().size(), 32U);
+}
+
 TEST(PushConsumer, LaterAndThrowingDeliverAgain) {
   Broker broker(fast_retries());
   broker.create_topic("orders", 1);

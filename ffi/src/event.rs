@@ -39,15 +39,10 @@ pub struct mq_event {
     content: Content,
 }
 
-#[expect(clippy::large_enum_variant, reason = "every event is in a box of its own")]
 enum Content {
     Done {
         tag: u64,
-        error: Option<mq_error>,
-        receipt: Option<mq_receipt>,
-        queues: Option<mq_message_queues>,
-        views: Vec<mq_message_view>,
-        offset: Option<i64>,
+        result: Done,
     },
     Message {
         consumer: u64,
@@ -78,26 +73,33 @@ fn views_of(messages: Vec<MessageView>) -> Vec<mq_message_view> {
     messages.into_iter().map(mq_message_view::new).collect()
 }
 
-impl Content {
-    fn done(tag: u64, result: Result<Outcome, Error>) -> Content {
-        let (mut error, mut receipt, mut queues, mut views, mut offset) =
-            (None, None, None, Vec::new(), None);
+/// What an asynchronous call gave.
+enum Done {
+    Failed(mq_error),
+    Sent(mq_receipt),
+    Queues(mq_message_queues),
+    Views(Vec<mq_message_view>),
+    Offset(i64),
+    Nothing,
+}
+
+impl From<Result<Outcome, Error>> for Done {
+    fn from(result: Result<Outcome, Error>) -> Done {
         match result {
-            Ok(Outcome::Sent(sent) | Outcome::SentBatch(sent)) => receipt = Some(mq_receipt::new(sent)),
-            Ok(Outcome::Queues(list)) => queues = Some(mq_message_queues::new(list)),
-            Ok(Outcome::Polled(messages)) => views = views_of(messages),
-            Ok(Outcome::Offset(found)) => offset = found,
-            Ok(_) => {}
-            Err(failure) => error = Some(mq_error::new(failure)),
+            Ok(Outcome::Sent(sent) | Outcome::SentBatch(sent)) => Done::Sent(mq_receipt::new(sent)),
+            Ok(Outcome::Queues(list)) => Done::Queues(mq_message_queues::new(list)),
+            Ok(Outcome::Polled(messages)) => Done::Views(views_of(messages)),
+            Ok(Outcome::Offset(Some(found))) => Done::Offset(found),
+            Ok(_) => Done::Nothing,
+            Err(failure) => Done::Failed(mq_error::new(failure)),
         }
-        Content::Done { tag, error, receipt, queues, views, offset }
     }
 }
 
 impl mq_event {
     pub(crate) fn new(event: Event) -> mq_event {
         let content = match event {
-            Event::Done { tag, result } => Content::done(tag, result),
+            Event::Done { tag, result } => Content::Done { tag, result: result.into() },
             Event::Message { consumer, messages, token } => {
                 Content::Message { consumer, views: views_of(messages), token: Mutex::new(Some(token)) }
             }
@@ -195,7 +197,7 @@ pub unsafe extern "C" fn mq_event_tag(event: *const mq_event) -> u64 {
 pub unsafe extern "C" fn mq_event_error(event: *const mq_event) -> *const mq_error {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Done { error: Some(error), .. }) => error,
+        Some(Content::Done { result: Done::Failed(error), .. }) => error,
         _ => ptr::null(),
     }
 }
@@ -205,7 +207,7 @@ pub unsafe extern "C" fn mq_event_error(event: *const mq_event) -> *const mq_err
 pub unsafe extern "C" fn mq_event_receipt(event: *const mq_event) -> *const mq_receipt {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Done { receipt: Some(receipt), .. }) => receipt,
+        Some(Content::Done { result: Done::Sent(receipt), .. }) => receipt,
         _ => ptr::null(),
     }
 }
@@ -216,7 +218,9 @@ pub unsafe extern "C" fn mq_event_receipt(event: *const mq_event) -> *const mq_r
 pub unsafe extern "C" fn mq_event_queues(event: *const mq_event) -> *const mq_message_queues {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Done { queues: Some(queues), .. } | Content::QueueChange { queues, .. }) => queues,
+        Some(Content::Done { result: Done::Queues(queues), .. } | Content::QueueChange { queues, .. }) => {
+            queues
+        }
         _ => ptr::null(),
     }
 }
@@ -248,7 +252,7 @@ pub unsafe extern "C" fn mq_event_topic(event: *const mq_event, len: *mut usize)
 pub unsafe extern "C" fn mq_event_offset(event: *const mq_event) -> i64 {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Done { offset: Some(offset), .. }) => *offset,
+        Some(Content::Done { result: Done::Offset(offset), .. }) => *offset,
         _ => -1,
     }
 }
@@ -259,7 +263,9 @@ pub unsafe extern "C" fn mq_event_offset(event: *const mq_event) -> i64 {
 pub unsafe extern "C" fn mq_event_message_count(event: *const mq_event) -> usize {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Message { views, .. } | Content::Done { views, .. }) => views.len(),
+        Some(Content::Message { views, .. } | Content::Done { result: Done::Views(views), .. }) => {
+            views.len()
+        }
         _ => 0,
     }
 }
@@ -269,7 +275,7 @@ pub unsafe extern "C" fn mq_event_message_count(event: *const mq_event) -> usize
 pub unsafe extern "C" fn mq_event_message(event: *const mq_event, index: usize) -> *const mq_message_view {
     // SAFETY: the header asks for a live event or NULL.
     match unsafe { content(event) } {
-        Some(Content::Message { views, .. } | Content::Done { views, .. }) => {
+        Some(Content::Message { views, .. } | Content::Done { result: Done::Views(views), .. }) => {
             views.get(index).map_or(ptr::null(), ptr::from_ref)
         }
         _ => ptr::null(),

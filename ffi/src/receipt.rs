@@ -1,6 +1,7 @@
 //! Receipts: what the broker says about a message that it stored.
 
 use std::ffi::c_char;
+use std::sync::OnceLock;
 
 use mq_binding::{SendReceipt, SendStatus};
 
@@ -21,6 +22,12 @@ pub const MQ_SEND_SLAVE_NOT_AVAILABLE: i32 = 3;
 /// receipt is freed. For a NULL receipt they give NULL, numbers are -1.
 pub struct mq_receipt {
     receipt: SendReceipt,
+    /// Made when the first one is asked for; most look at none.
+    texts: OnceLock<Box<Texts>>,
+}
+
+#[derive(Default)]
+struct Texts {
     message_id: LazyText,
     offset_message_id: LazyText,
     topic: LazyText,
@@ -31,15 +38,7 @@ pub struct mq_receipt {
 
 impl mq_receipt {
     pub(crate) fn new(receipt: SendReceipt) -> mq_receipt {
-        mq_receipt {
-            receipt,
-            message_id: LazyText::default(),
-            offset_message_id: LazyText::default(),
-            topic: LazyText::default(),
-            broker_name: LazyText::default(),
-            transaction_id: LazyText::default(),
-            region_id: LazyText::default(),
-        }
+        mq_receipt { receipt, texts: OnceLock::new() }
     }
 }
 
@@ -50,13 +49,13 @@ impl mq_receipt {
 unsafe fn lend(
     receipt: *const mq_receipt,
     len: *mut usize,
-    place: impl FnOnce(&mq_receipt) -> &LazyText,
+    place: impl FnOnce(&Texts) -> &LazyText,
     text: impl FnOnce(&SendReceipt) -> Option<&str>,
 ) -> *const c_char {
     // SAFETY: as the caller promises.
     unsafe {
         let Some(receipt) = receipt.as_ref() else { return absent(len) };
-        place(receipt).lend(len, || text(&receipt.receipt))
+        place(receipt.texts.get_or_init(Box::default)).lend(len, || text(&receipt.receipt))
     }
 }
 
@@ -64,7 +63,7 @@ unsafe fn lend(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_receipt_message_id(receipt: *const mq_receipt, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for a live receipt or NULL, and a length that can be written or NULL.
-    unsafe { lend(receipt, len, |receipt| &receipt.message_id, |receipt| Some(&receipt.message_id)) }
+    unsafe { lend(receipt, len, |texts| &texts.message_id, |receipt| Some(&receipt.message_id)) }
 }
 
 /// The broker's id, which tells the store's address and the offset in its log. Of a list: joined by commas.
@@ -75,7 +74,7 @@ pub unsafe extern "C" fn mq_receipt_offset_message_id(
 ) -> *const c_char {
     // SAFETY: the header asks for a live receipt or NULL, and a length that can be written or NULL.
     unsafe {
-        lend(receipt, len, |receipt| &receipt.offset_message_id, |receipt| Some(&receipt.offset_message_id))
+        lend(receipt, len, |texts| &texts.offset_message_id, |receipt| Some(&receipt.offset_message_id))
     }
 }
 
@@ -83,7 +82,7 @@ pub unsafe extern "C" fn mq_receipt_offset_message_id(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_receipt_topic(receipt: *const mq_receipt, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for a live receipt or NULL, and a length that can be written or NULL.
-    unsafe { lend(receipt, len, |receipt| &receipt.topic, |receipt| Some(&receipt.topic)) }
+    unsafe { lend(receipt, len, |texts| &texts.topic, |receipt| Some(&receipt.topic)) }
 }
 
 /// The name of the broker that holds the message.
@@ -93,7 +92,7 @@ pub unsafe extern "C" fn mq_receipt_broker_name(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live receipt or NULL, and a length that can be written or NULL.
-    unsafe { lend(receipt, len, |receipt| &receipt.broker_name, |receipt| Some(&receipt.broker_name)) }
+    unsafe { lend(receipt, len, |texts| &texts.broker_name, |receipt| Some(&receipt.broker_name)) }
 }
 
 /// The queue within topic and broker.
@@ -129,16 +128,14 @@ pub unsafe extern "C" fn mq_receipt_transaction_id(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live receipt or NULL, and a length that can be written or NULL.
-    unsafe {
-        lend(receipt, len, |receipt| &receipt.transaction_id, |receipt| receipt.transaction_id.as_deref())
-    }
+    unsafe { lend(receipt, len, |texts| &texts.transaction_id, |receipt| receipt.transaction_id.as_deref()) }
 }
 
 /// The broker's region, or NULL when it has none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_receipt_region_id(receipt: *const mq_receipt, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for a live receipt or NULL, and a length that can be written or NULL.
-    unsafe { lend(receipt, len, |receipt| &receipt.region_id, |receipt| receipt.region_id.as_deref()) }
+    unsafe { lend(receipt, len, |texts| &texts.region_id, |receipt| receipt.region_id.as_deref()) }
 }
 
 /// Frees a receipt. NULL is allowed. Not for the borrowed receipts of `mq_event_receipt`.

@@ -17,8 +17,14 @@ use crate::packed::{Packed, pack};
 /// freed; a text that the message does not have is NULL. For a NULL view texts are NULL and numbers -1.
 pub struct mq_message_view {
     message: MessageView,
-    /// Kept so that its bytes can be lent.
-    body: OnceLock<mq_binding::Bytes>,
+    /// Made when the first one is asked for: most look at the body alone, and each view is small without them.
+    texts: OnceLock<Box<Texts>>,
+    packed: OnceLock<Packed>,
+}
+
+/// What is lent and not part of the message as it arrived.
+#[derive(Default)]
+struct Texts {
     topic: LazyText,
     origin_topic: LazyText,
     tag: LazyText,
@@ -30,48 +36,32 @@ pub struct mq_message_view {
     store_host: LazyText,
     keys: OnceLock<Vec<CText>>,
     properties: OnceLock<Vec<(CText, CText)>>,
-    packed: OnceLock<Packed>,
 }
 
 impl mq_message_view {
     pub(crate) fn new(message: MessageView) -> mq_message_view {
-        mq_message_view {
-            message,
-            body: OnceLock::new(),
-            topic: LazyText::default(),
-            origin_topic: LazyText::default(),
-            tag: LazyText::default(),
-            group: LazyText::default(),
-            message_id: LazyText::default(),
-            offset_message_id: LazyText::default(),
-            broker_name: LazyText::default(),
-            born_host: LazyText::default(),
-            store_host: LazyText::default(),
-            keys: OnceLock::new(),
-            properties: OnceLock::new(),
-            packed: OnceLock::new(),
-        }
+        mq_message_view { message, texts: OnceLock::new(), packed: OnceLock::new() }
     }
 
     pub(crate) fn message(&self) -> &MessageView {
         &self.message
     }
 
-    fn body(&self) -> &[u8] {
-        self.body.get_or_init(|| self.message.body())
+    fn texts(&self) -> &Texts {
+        self.texts.get_or_init(Box::default)
     }
 
     pub(crate) fn packed(&self) -> &Packed {
-        self.packed.get_or_init(|| pack(&self.message, self.body()))
+        self.packed.get_or_init(|| pack(&self.message, self.message.body_ref()))
     }
 
     fn keys(&self) -> &[CText] {
-        self.keys.get_or_init(|| self.message.keys().map(CText::new).collect())
+        self.texts().keys.get_or_init(|| self.message.keys().map(CText::new).collect())
     }
 
     fn properties(&self) -> &[(CText, CText)] {
         let pair = |(name, value)| (CText::new(name), CText::new(value));
-        self.properties.get_or_init(|| self.message.properties().map(pair).collect())
+        self.texts().properties.get_or_init(|| self.message.properties().map(pair).collect())
     }
 }
 
@@ -82,13 +72,13 @@ impl mq_message_view {
 unsafe fn lend(
     view: *const mq_message_view,
     len: *mut usize,
-    place: impl FnOnce(&mq_message_view) -> &LazyText,
+    place: impl FnOnce(&Texts) -> &LazyText,
     text: impl FnOnce(&MessageView) -> Option<Cow<'_, str>>,
 ) -> *const c_char {
     // SAFETY: as the caller promises.
     unsafe {
         let Some(view) = view.as_ref() else { return absent(len) };
-        quiet(ptr::null(), || place(view).lend(len, || text(&view.message)))
+        quiet(ptr::null(), || place(view.texts()).lend(len, || text(&view.message)))
     }
 }
 
@@ -118,7 +108,7 @@ pub unsafe extern "C" fn mq_message_view_topic(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
-    unsafe { lend(view, len, |view| &view.topic, |message| Some(message.topic().into())) }
+    unsafe { lend(view, len, |texts| &texts.topic, |message| Some(message.topic().into())) }
 }
 
 /// The topic that a retried message or a dead letter was first sent to; NULL for other messages.
@@ -128,7 +118,7 @@ pub unsafe extern "C" fn mq_message_view_origin_topic(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
-    unsafe { lend(view, len, |view| &view.origin_topic, |message| message.origin_topic().map(Cow::from)) }
+    unsafe { lend(view, len, |texts| &texts.origin_topic, |message| message.origin_topic().map(Cow::from)) }
 }
 
 /// The body, decompressed. `len` must not be NULL. NULL with length 0 for an empty body. No NUL follows.
@@ -137,7 +127,7 @@ pub unsafe extern "C" fn mq_message_view_body(view: *const mq_message_view, len:
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
     unsafe {
         let Some(view) = view.as_ref() else { return absent(len).cast() };
-        let body = view.body();
+        let body = view.message.body_ref();
         set_len(len, body.len());
         if body.is_empty() { ptr::null() } else { body.as_ptr() }
     }
@@ -147,7 +137,7 @@ pub unsafe extern "C" fn mq_message_view_body(view: *const mq_message_view, len:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mq_message_view_tag(view: *const mq_message_view, len: *mut usize) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
-    unsafe { lend(view, len, |view| &view.tag, |message| message.tag().map(Cow::from)) }
+    unsafe { lend(view, len, |texts| &texts.tag, |message| message.tag().map(Cow::from)) }
 }
 
 /// How many keys the message has.
@@ -175,7 +165,7 @@ pub unsafe extern "C" fn mq_message_view_group(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
-    unsafe { lend(view, len, |view| &view.group, |message| message.message_group().map(Cow::from)) }
+    unsafe { lend(view, len, |texts| &texts.group, |message| message.message_group().map(Cow::from)) }
 }
 
 /// The value of a property, RocketMQ's own ones included, or NULL.
@@ -230,7 +220,7 @@ pub unsafe extern "C" fn mq_message_view_message_id(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
-    unsafe { lend(view, len, |view| &view.message_id, |message| Some(message.message_id())) }
+    unsafe { lend(view, len, |texts| &texts.message_id, |message| Some(message.message_id())) }
 }
 
 /// The broker's id, which tells the store's address and the offset in its log.
@@ -241,7 +231,7 @@ pub unsafe extern "C" fn mq_message_view_offset_message_id(
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
     unsafe {
-        lend(view, len, |view| &view.offset_message_id, |message| Some(message.offset_message_id().into()))
+        lend(view, len, |texts| &texts.offset_message_id, |message| Some(message.offset_message_id().into()))
     }
 }
 
@@ -252,7 +242,7 @@ pub unsafe extern "C" fn mq_message_view_broker_name(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
-    unsafe { lend(view, len, |view| &view.broker_name, |message| Some(message.broker_name().into())) }
+    unsafe { lend(view, len, |texts| &texts.broker_name, |message| Some(message.broker_name().into())) }
 }
 
 /// The queue within topic and broker.
@@ -283,7 +273,9 @@ pub unsafe extern "C" fn mq_message_view_born_host(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
-    unsafe { lend(view, len, |view| &view.born_host, |message| Some(message.born_host().to_string().into())) }
+    unsafe {
+        lend(view, len, |texts| &texts.born_host, |message| Some(message.born_host().to_string().into()))
+    }
 }
 
 /// When it was stored, by the broker's clock: milliseconds since 1970-01-01 UTC.
@@ -301,7 +293,7 @@ pub unsafe extern "C" fn mq_message_view_store_host(
 ) -> *const c_char {
     // SAFETY: the header asks for a live view or NULL, and a length that can be written or NULL.
     unsafe {
-        lend(view, len, |view| &view.store_host, |message| Some(message.store_host().to_string().into()))
+        lend(view, len, |texts| &texts.store_host, |message| Some(message.store_host().to_string().into()))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use futures_util::future::{Either, TryFutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use mq_client::{Error, ErrorCode, Message, MessageQueue};
 use parking_lot::Mutex;
@@ -47,7 +48,7 @@ pub(crate) struct Pump {
 
 #[derive(Default)]
 struct Inbox {
-    jobs: Vec<Job>,
+    jobs: VecDeque<Job>,
     cancels: Vec<(Queue, u64)>,
     phase: Phase,
     started: bool,
@@ -104,7 +105,7 @@ impl Pump {
                 }
             }
         }
-        inbox.jobs.push(job);
+        inbox.jobs.push_back(job);
         let waker = inbox.waker.take();
         drop(inbox);
         wake(waker);
@@ -176,12 +177,16 @@ async fn run(pump: Ended, producer: mq_client::Producer, width: usize) {
     let mut done = Vec::with_capacity(BATCH);
     poll_fn(move |cx| {
         loop {
-            let (arrived, cancels, draining) = {
+            let (cancels, draining) = {
                 let mut inbox = pump.0.inbox.lock();
-                let draining = inbox.phase != Phase::Open;
-                (std::mem::take(&mut inbox.jobs), std::mem::take(&mut inbox.cancels), draining)
+                if backlog.is_empty() {
+                    // Neither moves the jobs nor gives up the room for them, which a window bounds.
+                    std::mem::swap(&mut backlog, &mut inbox.jobs);
+                } else {
+                    backlog.append(&mut inbox.jobs);
+                }
+                (std::mem::take(&mut inbox.cancels), inbox.phase != Phase::Open)
             };
-            backlog.extend(arrived);
             for (queue, tag) in cancels {
                 cancel_waiting(&mut backlog, &queue, tag);
                 for sending in Pin::new(&mut under_way).iter_pin_mut() {
@@ -191,11 +196,18 @@ async fn run(pump: Ended, producer: mq_client::Producer, width: usize) {
             while under_way.len() < width
                 && let Some(job) = backlog.pop_front()
             {
-                under_way.push(Sending {
-                    completion: Some(job.completion),
-                    waker: None,
-                    send: Some(send(producer.clone(), job.load, job.deadline)),
-                });
+                let Job { load, deadline, completion } = job;
+                // As below: encoding the message may panic, too.
+                match catch_unwind(AssertUnwindSafe(|| send(&producer, load, deadline))) {
+                    Ok(send) => {
+                        under_way.push(Sending {
+                            completion: Some(completion),
+                            waker: None,
+                            send: Some(send),
+                        });
+                    }
+                    Err(panic) => completion.finish(Err(panicked(panic.as_ref()))),
+                }
             }
             let mut ready = true;
             while ready {
@@ -226,8 +238,22 @@ async fn run(pump: Ended, producer: mq_client::Producer, width: usize) {
     .await;
 }
 
-async fn send(producer: mq_client::Producer, load: Load, deadline: Instant) -> Result<Outcome, Error> {
+/// One message without more is what most send: its future is small and part of the task, the others are in boxes.
+fn send(
+    producer: &mq_client::Producer,
+    load: Load,
+    deadline: Instant,
+) -> impl Future<Output = Result<Outcome, Error>> + Send + use<> {
     let left = deadline.saturating_duration_since(Instant::now());
+    match load {
+        Load::One(message) if left > Duration::ZERO => {
+            Either::Left(producer.send_owned(message, left).map_ok(Outcome::Sent))
+        }
+        load => Either::Right(Box::pin(send_rare(producer.clone(), load, left))),
+    }
+}
+
+async fn send_rare(producer: mq_client::Producer, load: Load, left: Duration) -> Result<Outcome, Error> {
     if left == Duration::ZERO {
         return Err(Error::new(
             ErrorCode::Timeout,

@@ -97,6 +97,12 @@ impl MessageView {
         self.0.body.clone()
     }
 
+    /// The same bytes, borrowed.
+    #[must_use]
+    pub fn body_ref(&self) -> &[u8] {
+        &self.0.body
+    }
+
     /// The tag.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {

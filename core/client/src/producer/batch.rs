@@ -5,7 +5,7 @@ use mq_protocol::message::batch::BatchElement;
 use mq_protocol::property::{key, push_pair};
 use mq_protocol::{RequestCode, name};
 
-use super::outgoing::{Outgoing, check_size};
+use super::outgoing::{Outgoing, check_size, wrapped};
 use crate::client::Inner as ClientInner;
 use crate::message::{Delivery, now_millis};
 use crate::{Error, ErrorCode, Message, ProducerConfig};
@@ -52,7 +52,7 @@ impl Outgoing {
         push_pair(&mut properties, key::UNIQ_KEY, &client.ids.next(born_timestamp));
         Ok(Outgoing {
             code: RequestCode::SEND_BATCH_MESSAGE,
-            topic: client.wrap(&first.topic).into_owned(),
+            wrapped_topic: wrapped(client, &first.topic),
             shown_topic: first.topic.clone(),
             message_id: ids,
             properties,

@@ -1,5 +1,7 @@
 //! A message made ready for the wire.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use mq_protocol::RequestCode;
 use tokio::runtime::Handle;
@@ -13,8 +15,8 @@ const LARGE: usize = 128 * 1024;
 
 pub(super) struct Outgoing {
     pub(super) code: RequestCode,
-    /// In the client's namespace.
-    pub(super) topic: String,
+    /// In the client's namespace; `None` where that is the topic as it was written.
+    pub(super) wrapped_topic: Option<String>,
     /// As the application wrote it.
     pub(super) shown_topic: String,
     pub(super) message_id: String,
@@ -38,7 +40,7 @@ impl Outgoing {
         let properties = message.encode_properties(&message_id, &client.config.namespace)?;
         Ok(Outgoing {
             code: RequestCode::SEND_MESSAGE_V2,
-            topic: client.wrap(&message.topic).into_owned(),
+            wrapped_topic: wrapped(client, &message.topic),
             shown_topic: message.topic,
             message_id,
             properties,
@@ -47,6 +49,11 @@ impl Outgoing {
             flag: message.flag,
             born_timestamp,
         })
+    }
+
+    /// The topic that the broker knows.
+    pub(super) fn topic(&self) -> &str {
+        self.wrapped_topic.as_deref().unwrap_or(&self.shown_topic)
     }
 
     pub(super) fn is_to_be_compressed(&self, config: &ProducerConfig) -> bool {
@@ -73,6 +80,13 @@ impl Outgoing {
             self.sys_flag |= kind.flags();
         }
         Ok(())
+    }
+}
+
+pub(super) fn wrapped(client: &ClientInner, topic: &str) -> Option<String> {
+    match client.wrap(topic) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(wrapped) => Some(wrapped),
     }
 }
 
