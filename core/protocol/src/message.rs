@@ -356,6 +356,27 @@ pub struct Place {
     pub store_timestamp: i64,
 }
 
+impl<'a> NewRecord<'a> {
+    /// A record with a body and nothing else: no properties, no flags, born at 0 on the host that stores it.
+    #[must_use]
+    pub fn new(topic: &'a str, queue_id: i32, host: SocketAddr, body: &'a [u8]) -> NewRecord<'a> {
+        NewRecord {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            body_crc: body_crc(body),
+            properties: "",
+        }
+    }
+}
+
 impl NewRecord<'_> {
     fn is_v2(&self) -> bool {
         self.topic.len() > i8::MAX as usize
@@ -468,6 +489,20 @@ mod tests {
     }
 
     const PLACE: Place = Place { queue_offset: 5, physical_offset: 4096, store_timestamp: 1_700_000_000_123 };
+
+    #[test]
+    fn a_record_around_its_body_is_the_record() {
+        let long = "t".repeat(200);
+        for (topic, born) in [("T1", "10.0.0.1:50000"), ("T1", "[::1]:50000"), (&long, "10.0.0.1:50000")] {
+            let record = sample(topic, born);
+            let (mut whole, mut around) = (Vec::new(), vec![0; record.encoded_len() - record.body.len()]);
+            record.encode(PLACE, &mut whole);
+            let mut rest = &mut around[..];
+            let front = record.encode_around(PLACE, &mut rest);
+            assert!(rest.is_empty());
+            assert_eq!([&around[..front], record.body, &around[front..]].concat(), whole);
+        }
+    }
 
     #[test]
     fn the_layout_is_apaches_byte_for_byte() {

@@ -12,7 +12,6 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mq_protocol::id::body_crc;
 use mq_protocol::message::NewRecord;
 use mq_store::{FlushDisk, FlushStatus, Store, StoreConfig};
 
@@ -21,18 +20,9 @@ const PROPERTIES: &str = "UNIQ_KEY\u{1}7F00000100002A9F4C6E18B4AAC20000\u{2}WAIT
 
 fn record(body: &[u8], queue_id: i32) -> NewRecord<'_> {
     NewRecord {
-        topic: "BenchmarkTest",
-        queue_id,
-        flag: 0,
-        sys_flag: 0,
         born_timestamp: 1_700_000_000_000,
-        born_host: "127.0.0.1:54321".parse().unwrap(),
-        store_host: "127.0.0.1:10911".parse().unwrap(),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        body_crc: body_crc(body),
         properties: PROPERTIES,
+        ..NewRecord::new("BenchmarkTest", queue_id, "127.0.0.1:10911".parse().unwrap(), body)
     }
 }
 

@@ -269,20 +269,7 @@ mod tests {
         let open = || Store::open(StoreConfig::at(folder.path())).unwrap();
         let store = open();
         let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
-        let record = mq_protocol::message::NewRecord {
-            topic: "T",
-            queue_id: 0,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: b"",
-            body_crc: 0,
-            properties: "",
-        };
+        let record = mq_protocol::message::NewRecord::new("T", 0, host, b"");
         (0..3).for_each(|_| _ = store.append(&record).unwrap());
         let offsets = Offsets::load(&store).unwrap();
         for (topic, queue, offset) in [("T", 0, 5), ("T", 1, 1), ("T", 2, 0), ("gone", 0, 9)] {

@@ -299,18 +299,8 @@ mod tests {
             let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
             store
                 .append(&NewRecord {
-                    topic: SCHEDULE_TOPIC,
-                    queue_id: 0,
-                    flag: 0,
-                    sys_flag: 0,
-                    born_timestamp: 0,
-                    born_host: host,
-                    store_host: host,
-                    reconsume_times: 0,
-                    prepared_transaction_offset: 0,
-                    body: b"late",
-                    body_crc: mq_protocol::id::body_crc(b"late"),
                     properties: "DELAY\u{1}1\u{2}REAL_TOPIC\u{1}T\u{2}REAL_QID\u{1}0\u{2}",
+                    ..NewRecord::new(SCHEDULE_TOPIC, 0, host, b"late")
                 })
                 .unwrap();
             store.sync().unwrap();

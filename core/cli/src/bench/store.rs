@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::Args;
 use mq_broker::WakeInside;
-use mq_protocol::id::body_crc;
 use mq_protocol::message::NewRecord;
 use mq_store::limit::{self, Speed};
 use mq_store::{FlushDisk, FlushStatus, Store, StoreConfig};
@@ -28,7 +27,7 @@ const RAW_FILE: u64 = 4 << 30;
 
 #[derive(Args)]
 pub(super) struct StoreBench {
-    /// Folder on the disk to measure; what the bench writes there is removed again
+    /// Folder on the disk to measure, with 5 GiB free; what the bench writes there is removed again
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
     /// Bytes of each body
@@ -99,18 +98,9 @@ pub(super) fn failed(error: impl std::fmt::Display) -> Failure {
 pub(super) fn record(body: &[u8], queue_id: i32) -> NewRecord<'_> {
     let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
     NewRecord {
-        topic: "BenchmarkTest",
-        queue_id,
-        flag: 0,
-        sys_flag: 0,
         born_timestamp: 1_700_000_000_000,
-        born_host: host,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        body_crc: body_crc(body),
         properties: PROPERTIES,
+        ..NewRecord::new("BenchmarkTest", queue_id, host, body)
     }
 }
 

@@ -133,7 +133,9 @@ impl Stage {
         encode: impl FnOnce(&mut &mut [u8]) -> usize,
     ) -> bool {
         let start = self.0.used;
-        let Some(mut room) = self.take(length.saturating_sub(body.len() as u64)) else { return false };
+        let around = usize::try_from(length).ok().and_then(|length| length.checked_sub(body.len()));
+        let room = around.filter(|_| self.has_room(length)).and_then(|around| self.0.take(around));
+        let Some(mut room) = room else { return false };
         let before = start + encode(&mut room);
         self.0.length += body.len();
         self.0.bodies.push((before, body));
@@ -225,20 +227,7 @@ mod tests {
 
     fn record(body: &[u8]) -> NewRecord<'_> {
         let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
-        NewRecord {
-            topic: "T",
-            queue_id: 0,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body,
-            body_crc: mq_protocol::id::body_crc(body),
-            properties: PROPERTIES,
-        }
+        NewRecord { properties: PROPERTIES, ..NewRecord::new("T", 0, host, body) }
     }
 
     /// What a process finds that starts after this one was killed.

@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use mq_protocol::id::body_crc;
 use mq_protocol::message::{MessageRecord, NewRecord};
 use mq_store::{Clock, Filter, Read, ReadRequest, Store, StoreConfig};
 
@@ -52,18 +51,10 @@ pub fn config(root: &Path) -> StoreConfig {
 
 pub fn record<'a>(topic: &'a str, queue_id: i32, body: &'a [u8], properties: &'a str) -> NewRecord<'a> {
     NewRecord {
-        topic,
-        queue_id,
-        flag: 0,
-        sys_flag: 0,
         born_timestamp: 1_700_000_000_000,
         born_host: "127.0.0.1:54321".parse().unwrap(),
-        store_host: "127.0.0.1:10911".parse().unwrap(),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        body_crc: body_crc(body),
         properties,
+        ..NewRecord::new(topic, queue_id, "127.0.0.1:10911".parse().unwrap(), body)
     }
 }
 
